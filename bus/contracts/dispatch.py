@@ -1,0 +1,51 @@
+"""What gateway and dispatch say to each other beside the request itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Cancelled(msgspec.Struct, frozen=True, array_like=True):
+    """The client is gone: forget these attempts. Kept as a tombstone for `remaining_s` seconds."""
+
+    rid: str
+    attempt: int
+    remaining_s: float
+
+
+class CancelNotice(msgspec.Struct, frozen=True, array_like=True):
+    requests: list[Cancelled]
+
+
+class WhereQuestion(msgspec.Struct, frozen=True, array_like=True):
+    rid: str
+    attempt: int
+
+
+class WhereAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """`queued`: at `position` (0 is next). `placed`: at `pod`. `settled`: started or ended, no longer dispatch's.
+
+    `unknown`: the dispatcher has never seen it; only then may the gateway publish it again.
+    """
+
+    state: Literal["queued", "placed", "settled", "unknown"]
+    position: int = 0
+    pod: str = ""
+    boot: str = ""
+
+
+class QueueReport(msgspec.Struct, frozen=True, array_like=True):
+    """The queue of one pool, as dispatch sees it, four times a second."""
+
+    namespace: str
+    modelserver: str
+    shard: int
+    epoch: int
+    queued: int
+    placed: int
+    queued_bytes: int
+    oldest_age_s: float
+    pods_ready: int
+    predicted_wait_s: float

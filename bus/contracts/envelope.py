@@ -1,0 +1,46 @@
+"""The envelope: one shape for a request in REQUESTS and for a hop of it in WORK."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from matrixinfer.bus.contracts.codec import CONTRACT_VERSION
+
+Phase = Literal["whole", "prefill", "decode"]
+Endpoint = Literal["chat.completions", "completions"]
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """A request as it travels. The gateway writes it; dispatch fills `epoch`, `hop`, `phase` and `boot` for WORK.
+
+    `remaining_s` is the time left before the deadline when this copy was published (clocks of two machines differ,
+    so a deadline never travels as a time of day). Token counts of 0 mean "not counted". `body` is the client's JSON,
+    byte for byte. `block_hashes` holds 8 bytes for each 256-token block of the prompt, chained, or nothing.
+    """
+
+    version: int = CONTRACT_VERSION
+    rid: str
+    attempt: int = 1
+    epoch: int = 0
+    hop: int = 0
+    phase: Phase = "whole"
+    boot: str = ""
+    tenant: str
+    namespace: str
+    modelserver: str
+    shard: int = 0
+    gateway: str
+    remaining_s: float
+    endpoint: Endpoint
+    model: str
+    adapter: str = ""
+    stream: bool = False
+    priority: int = 0
+    session: str = ""
+    traceparent: str = ""
+    prompt_tokens: int = 0
+    max_tokens: int = 0
+    block_hashes: bytes = b""
+    body: bytes

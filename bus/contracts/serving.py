@@ -1,0 +1,70 @@
+"""Compiled contracts in the bucket SERVING: reconcilers write them; gateway, dispatch and agents read them.
+
+Keys: `route.<ns>.<modelroute>`, `pool.<ns>.<modelserver>`, `pod.<ns>.<modelserver>.<pod>`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from matrixinfer.bus.contracts.codec import CONTRACT_VERSION
+from matrixinfer.bus.subjects import key
+
+
+class Target(msgspec.Struct, frozen=True):
+    """`model` is the name that the engine serves; empty means: as the client said."""
+
+    modelserver: str
+    weight: int = 100
+    model: str = ""
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """First match wins. An empty mapping matches everything."""
+
+    targets: list[Target]
+    headers: dict[str, str] = {}
+
+
+class Route(msgspec.Struct, frozen=True):
+    namespace: str
+    name: str
+    model: str
+    rules: list[Rule]
+    adapters: list[str] = []
+    created_s: float = 0.0
+    timeout_s: float = 0.0
+    version: int = CONTRACT_VERSION
+
+
+class Pool(msgspec.Struct, frozen=True):
+    namespace: str
+    modelserver: str
+    engine: str
+    shards: int = 1
+    queue_bound: int = 0
+    version: int = CONTRACT_VERSION
+
+
+class PoolPod(msgspec.Struct, frozen=True):
+    """One pod of a pool. `draining` pods finish what they run and get nothing new."""
+
+    namespace: str
+    modelserver: str
+    pod: str
+    role: str = "server"
+    pd_group: str = ""
+    draining: bool = False
+    version: int = CONTRACT_VERSION
+
+
+def route_key(namespace: str, name: str) -> str:
+    return key("route", namespace, name)
+
+
+def pool_key(namespace: str, modelserver: str) -> str:
+    return key("pool", namespace, modelserver)
+
+
+def pod_key(namespace: str, modelserver: str, pod: str) -> str:
+    return key("pod", namespace, modelserver, pod)

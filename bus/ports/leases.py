@@ -1,0 +1,53 @@
+"""Leases: who is alive and who owns what, with an epoch that fences the former owner."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Lease:
+    """`epoch` is larger than that of every lease acquired before under any name."""
+
+    name: str
+    owner: str
+    epoch: int
+    revision: int
+    ttl_s: float
+
+
+class Leases(Protocol):
+    """The bucket LEASES. A lease not renewed for `ttl_s` is free again.
+
+    Absence is not death: a lease that ran out tells that its owner may be gone, never that it is.
+    """
+
+    async def acquire(self, name: str, owner: str, *, ttl_s: float) -> Lease | None:
+        """Take the lease, or None when somebody else holds it. Raises Unavailable."""
+        ...
+
+    async def renew(self, lease: Lease) -> Lease:
+        """Keep it; the epoch stays. Raises LeaseLost when it is no longer this owner's, Unavailable when that is
+        not known."""
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Give it back at once. Does nothing when it was lost before."""
+        ...
+
+    async def claim(self, name: str, owner: str) -> int:
+        """Take `name` over from whoever had it, without a time to live; returns the new epoch, larger than all
+        before. For what is assigned by other means and needs the fence only."""
+        ...
+
+    async def holders(self, prefix: str) -> dict[str, str]:
+        """Name → owner of the live leases whose name begins with `prefix`."""
+        ...
+
+    async def follow(
+        self, prefix: str, handler: Callable[[dict[str, str]], Awaitable[None]]
+    ) -> Callable[[], Awaitable[None]]:
+        """Call `handler` with the holders now and after every change; returns the function that ends it."""
+        ...
