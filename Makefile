@@ -1,0 +1,44 @@
+# The commands of this repository; `make` alone lists them. Each makes or updates .venv first where that is needed.
+
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check bench fmt clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: .venv/installed ## start the platform on this machine; options by ARGS="--engine simulated --replicas 3"
+	@$(BIN)/matrixinfer up $(ARGS)
+
+test: .venv/installed-dev ## run every test; some of them by ARGS="tests/unit -k subjects"
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/installed-dev ## lint, types, import contracts and the tests of the architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/architecture
+
+bench: .venv/installed-dev ## measure the request path on this machine and print the table
+	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+fmt: .venv/installed-dev ## format the code and fix what the linter can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove .venv and every cache; models and data stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What is installed, as of which pyproject.toml. The development set holds all that running needs.
+.venv/installed: pyproject.toml scripts/venv
+	@scripts/venv .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml scripts/venv
+	@scripts/venv '.[dev]'
+	@touch .venv/installed $@
