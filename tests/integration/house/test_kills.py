@@ -1,0 +1,166 @@
+"""Every process of the platform is killed in turn, with a hundred requests streaming and a hundred queued."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from matrixinfer.bus.clock import SystemClock
+from matrixinfer.bus.contracts import decode
+from matrixinfer.bus.contracts.load import LoadEvent
+from matrixinfer.bus.jetstream import connect
+from matrixinfer.bus.ports import Signal
+from matrixinfer.bus.settings import BusSettings
+from support.eventually import eventually
+from support.house import House
+
+REQUESTS = 200
+SLOTS = 34  # of three agents: about a hundred run, the rest waits in the queue
+TOKENS = 60
+STEP_S = 0.1  # so an answer takes six seconds, and the queued ones start while the dust settles
+DEADLINE_S = 60
+
+MANIFEST = f"""
+apiVersion: matrixinfer.ai/v1alpha1
+kind: Model
+metadata:
+  name: simulated
+spec:
+  backends:
+    - name: main
+      type: Simulated
+      modelURI: simulated://model
+      minReplicas: 3
+      maxReplicas: 3
+      config: {{slots: {SLOTS}, decode_step_s: {STEP_S}, decode_step_per_request_s: 0}}
+"""
+
+pytestmark = pytest.mark.timeout(150)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one request ended: `text` so far, and whether it ended by [DONE], an error event, or a broken connection."""
+
+    status: int
+    text: str
+    done: bool = False
+    error: str = ""
+    broken: bool = False
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    manifest = tmp_path / "model.yaml"
+    manifest.write_text(MANIFEST)
+    async with House(tmp_path / "data", "-f", str(manifest), "--gateways", "2") as house:
+        yield house
+
+
+async def ask(client: httpx.AsyncClient, url: str) -> Answer:
+    """Stream one chat completion to its end, whatever that is."""
+    body = {
+        "model": "simulated",
+        "stream": True,
+        "max_tokens": TOKENS,
+        "messages": [{"role": "user", "content": "the same for all"}],
+    }
+    text, done, error, status = "", False, "", 0
+    try:
+        async with client.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
+            status = response.status_code
+            async for line in response.aiter_lines():
+                if line == "data: [DONE]":
+                    done = True
+                elif line.startswith("data: "):
+                    event = httpx.Response(200, content=line[6:]).json()
+                    if "error" in event:
+                        error = event["error"]["message"]
+                    elif event.get("choices"):
+                        text += event["choices"][0]["delta"].get("content") or ""
+    except httpx.HTTPError:
+        return Answer(status, text, broken=True)
+    return Answer(status, text, done, error)
+
+
+async def flood(house: House, victim: int | None) -> list[Answer]:
+    """Send all requests, kill `victim` when a hundred stream, and return every answer."""
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(timeout=DEADLINE_S, limits=limits) as client:
+        tasks = [asyncio.create_task(ask(client, house.url)) for _ in range(REQUESTS)]
+        async with RunningCounts(house) as counts:
+            await eventually(lambda: counts.running() >= 3 * SLOTS - 2, timeout_s=15)
+            if victim is not None:
+                house.kill(victim)
+            answers = await asyncio.wait_for(asyncio.gather(*tasks), DEADLINE_S)
+            await eventually(lambda: counts.running() == 0 and counts.waiting() == 0, timeout_s=15)
+    return answers
+
+
+class RunningCounts:
+    """What the agents say that they run, heard on the bus."""
+
+    def __init__(self, house: House) -> None:
+        self._settings = BusSettings(url=house.record()["bus_url"], name="test")
+        self._newest: dict[str, LoadEvent] = {}
+
+    async def __aenter__(self) -> RunningCounts:
+        self._bus = await connect(self._settings, SystemClock())
+        await self._bus.signals.subscribe(self._bus.subjects.load_filter(), self._hear)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._bus.link.close()
+
+    async def _hear(self, signal: Signal) -> None:
+        event = decode(signal.data, LoadEvent)
+        if event.snapshot is not None:
+            self._newest[event.pod] = event
+
+    def running(self) -> int:
+        return sum(len(event.snapshot.running) for event in self._newest.values() if event.snapshot)
+
+    def waiting(self) -> int:
+        return sum(len(event.snapshot.waiting) for event in self._newest.values() if event.snapshot)
+
+
+def whole(answers: list[Answer]) -> list[Answer]:
+    longest = max((answer.text for answer in answers), key=len)
+    return [answer for answer in answers if answer.done and not answer.error and answer.text == longest]
+
+
+@pytest.mark.parametrize("words", [("matrixinfer", "handlers"), ("matrixinfer", "node"), ("nats-server",)])
+async def test_a_killed_process_between_client_and_engine_is_invisible(house: House, words: tuple[str, ...]) -> None:
+    [victim] = house.pids(*words)
+
+    answers = await flood(house, victim)
+
+    assert [answer for answer in answers if answer not in whole(answers)] == []
+
+
+async def test_what_ran_on_a_killed_agent_ends_with_an_error_and_all_else_is_answered(house: House) -> None:
+    victim = house.pids("matrixinfer", "agent")[0]
+
+    answers = await flood(house, victim)
+
+    good = whole(answers)
+    lost = [answer for answer in answers if answer not in good]
+    assert 1 <= len(lost) <= SLOTS
+    assert all(answer.error and not answer.broken for answer in lost), lost
+    assert len(good) + len(lost) == REQUESTS
+
+
+async def test_a_killed_gateway_worker_takes_only_its_own_clients_along(house: House) -> None:
+    victim = house.pids("matrixinfer", "gateway")[0]
+
+    answers = await flood(house, victim)
+
+    good = whole(answers)
+    assert len(good) >= 1
+    assert all(answer.broken for answer in answers if answer not in good)
+    assert len(house.pids("matrixinfer", "gateway")) == 2
