@@ -1,0 +1,112 @@
+"""Leases on any Store with compare-and-set and times to live: both adapters hold theirs in the bucket LEASES.
+
+A lease is a key whose value names the owner and the epoch; the epoch is the revision at which it was acquired, and so
+larger than all before it in the bucket. The first write cannot know its own revision: epoch 0 stands for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from matrixinfer.bus.contracts.codec import decode, encode
+from matrixinfer.bus.errors import Conflict, LeaseLost, Malformed
+from matrixinfer.bus.ports.leases import Lease
+from matrixinfer.bus.ports.store import Entry, Store, Watch
+
+logger = logging.getLogger("matrixinfer.bus.store_leases")
+
+HoldersHandler = Callable[[dict[str, str]], Awaitable[None]]
+
+
+class _Holding(msgspec.Struct, frozen=True, array_like=True):
+    owner: str
+    epoch: int = 0
+
+
+class StoreLeases:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def acquire(self, name: str, owner: str, *, ttl_s: float) -> Lease | None:
+        try:
+            epoch = await self._store.put(name, encode(_Holding(owner)), revision=0, ttl_s=ttl_s)
+        except Conflict:
+            return None
+        return Lease(name, owner, epoch, epoch, ttl_s)
+
+    async def renew(self, lease: Lease) -> Lease:
+        value = encode(_Holding(lease.owner, lease.epoch))
+        try:
+            revision = await self._store.put(lease.name, value, revision=lease.revision, ttl_s=lease.ttl_s)
+        except Conflict as error:
+            revision = await self._own_write(lease, error)
+        return Lease(lease.name, lease.owner, lease.epoch, revision, lease.ttl_s)
+
+    async def release(self, lease: Lease) -> None:
+        try:
+            await self._store.delete(lease.name, revision=lease.revision)
+        except Conflict:
+            logger.debug("lease %s was lost before %s released it", lease.name, lease.owner)
+
+    async def claim(self, name: str, owner: str) -> int:
+        return await self._store.put(name, encode(_Holding(owner)))
+
+    async def holders(self, prefix: str) -> dict[str, str]:
+        return _holders(await self._store.entries(_tokens(prefix)), prefix)
+
+    async def follow(self, prefix: str, handler: HoldersHandler) -> Callable[[], Awaitable[None]]:
+        watch = await self._store.watch(_tokens(prefix))
+        await handler(_holders(watch.snapshot, prefix))
+        task = asyncio.create_task(_follow(watch, prefix, handler), name=f"follow leases {prefix}")
+
+        async def end() -> None:
+            await watch.close()
+            task.cancel()
+            await asyncio.wait([task])
+
+        return end
+
+    async def _own_write(self, lease: Lease, error: Conflict) -> int:
+        """A renewal whose answer was lost is ours all the same: the lease in the bucket names owner and epoch."""
+        entry = await self._store.get(lease.name)
+        if entry is not None and decode(entry.value, _Holding) == _Holding(lease.owner, lease.epoch):
+            return entry.revision
+        raise LeaseLost(f"lease {lease.name!r} of {lease.owner!r} (epoch {lease.epoch}) is lost: {error}") from error
+
+
+async def _follow(watch: Watch, prefix: str, handler: HoldersHandler) -> None:
+    entries = dict(watch.snapshot)
+    told = _holders(entries, prefix)
+    async for change in watch:
+        if change.entry is None:
+            entries.pop(change.key, None)
+        else:
+            entries[change.key] = change.entry
+        now = _holders(entries, prefix)
+        if now == told:
+            continue  # a renewal
+        told = now
+        try:
+            await handler(dict(now))
+        except Exception:
+            logger.exception("the follower of leases %s failed", prefix)
+
+
+def _holders(entries: dict[str, Entry], prefix: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, entry in entries.items():
+        if name.startswith(prefix):
+            try:
+                found[name] = decode(entry.value, _Holding).owner
+            except Malformed as error:
+                logger.warning("lease %s cannot be read: %s", name, error)
+    return found
+
+
+def _tokens(prefix: str) -> str:
+    """The whole tokens of a textual prefix: what a store can be asked for."""
+    return prefix.rpartition(".")[0]

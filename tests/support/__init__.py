@@ -1,0 +1,1 @@
+"""What several test suites need: deadlines instead of sleeps, and real servers."""
