@@ -1,4 +1,4 @@
-"""The whole platform as its users start it: `matrixinfer up` as a child process, with its parts found by what they are."""
+"""The whole platform as its users start it: `matrixinfer up` as a child process."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ def free_port() -> int:
 class House:
     """`async with House(data_dir, "--engine", "simulated") as house:` serves at `house.url` until the block ends."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, start_s: float = START_S) -> None:
         self.data_dir = data_dir
         self.arguments = arguments
+        self.start_s = start_s
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -44,6 +45,15 @@ class House:
         return (self.data_dir / "up.out").read_text()
 
     async def __aenter__(self) -> House:
+        self._start()
+        try:
+            await eventually(self._serves, timeout_s=self.start_s)
+        except BaseException:
+            self.process.kill()
+            raise
+        return self
+
+    def _start(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "matrixinfer", "up", "--port", str(self.port), "--data", str(self.data_dir)]
         environment = os.environ | {"MATRIXINFER_TEST_HOUSE": str(self.data_dir)}
@@ -55,12 +65,6 @@ class House:
                 stdin=subprocess.DEVNULL,
                 env=environment,
             )
-        try:
-            await eventually(self._serves, timeout_s=START_S)
-        except BaseException:
-            self.process.kill()
-            raise
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
