@@ -1,0 +1,132 @@
+"""Reading manifests: YAML documents become resources, or sentences that say what is wrong and where."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from matrixinfer.handlers.api.meta import DEFAULT_NAMESPACE, PATTERN_MEANINGS, Resource
+from matrixinfer.handlers.api.registry import KINDS, Kind
+from matrixinfer.handlers.errors import BadManifest
+
+_FILLED_BY_THE_CLUSTER = (
+    "uid",
+    "generation",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+)
+
+
+def parse_manifests(text: str, namespace: str = DEFAULT_NAMESPACE) -> list[Resource]:
+    """The objects in `text`, in order. Raises BadManifest with every problem of every document.
+
+    Objects without a namespace get `namespace`. What only the cluster may say (uid, times, status, …) is left out, so
+    that the output of `get` can be applied again.
+    """
+    resources: list[Resource] = []
+    problems: list[str] = []
+    for number, document in enumerate(_documents(text), start=1):
+        try:
+            resources.append(read_manifest(document, namespace, where=f"document {number}"))
+        except BadManifest as error:
+            problems += error.problems
+    if not problems and not resources:
+        problems.append("no objects: the text holds no YAML document")
+    if problems:
+        raise BadManifest(problems)
+    return resources
+
+
+def read_manifest(document: object, namespace: str, *, where: str) -> Resource:
+    """One document as a resource. `where` begins each problem."""
+    if not isinstance(document, dict):
+        raise BadManifest([f"{where}: expected an object with apiVersion, kind and metadata, got {_shown(document)}"])
+    kind = _kind_of(document, where)
+    body = {name: value for name, value in document.items() if name != "status"}
+    metadata = body.get("metadata")
+    if isinstance(metadata, dict):
+        kept = {name: value for name, value in metadata.items() if name not in _FILLED_BY_THE_CLUSTER}
+        body["metadata"] = {"namespace": namespace} | kept
+        where = f"{where} ({kind.name} {kept.get('name', 'without a name')})"
+    try:
+        return kind.type.model_validate(body)
+    except ValidationError as error:
+        problems = [f"{where}: {_sentence(kind, detail)}" for detail in error.errors() if not _is_echo(detail)]
+        raise BadManifest(problems) from error
+
+
+def _documents(text: str) -> Iterator[object]:
+    try:
+        for document in yaml.safe_load_all(text):
+            if document is not None:
+                yield document
+    except yaml.YAMLError as error:
+        raise BadManifest([f"not YAML: {error}"]) from error
+
+
+def _kind_of(document: dict[Any, Any], where: str) -> Kind:
+    kind = KINDS.get(str(document.get("kind")))
+    if kind is None:
+        raise BadManifest(
+            [f"{where}: kind: expected one of {', '.join(sorted(KINDS))}, got {_shown(document.get('kind'))}"]
+        )
+    if document.get("apiVersion") != kind.api_version:
+        got = _shown(document.get("apiVersion"))
+        raise BadManifest([f"{where}: apiVersion: expected {kind.api_version!r} for a {kind.name}, got {got}"])
+    return kind
+
+
+def _is_echo(detail: ErrorDetails) -> bool:
+    """A list whose items are wrong is also called too short, though it is not: that says nothing new."""
+    return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
+
+
+def _sentence(kind: Kind, detail: ErrorDetails) -> str:
+    path, got = _path(detail["loc"]), detail["input"]
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: unknown field{_suggestion(kind, str(detail['loc'][-1]))}"
+    if detail["type"] == "missing":
+        return f"{path}: missing"
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "string_pattern_mismatch":
+        message = PATTERN_MEANINGS.get(detail["ctx"]["pattern"], message)
+    if detail["type"] == "value_error":
+        return f"{path}: {message}" if path else message
+    return f"{path}: {message[0].lower()}{message[1:]}, got {_shown(got)}"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """`("spec", "backends", 0, "name")` → `spec.backends[0].name`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+def _suggestion(kind: Kind, field: str) -> str:
+    known = _field_names(kind.type)
+    by_case = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(field.lower(), by_case, n=1)
+    return f"; did you mean {by_case[close[0]]!r}?" if close else ""
+
+
+@functools.cache
+def _field_names(type_: type[Resource]) -> frozenset[str]:
+    schema = type_.model_json_schema()
+    return frozenset(
+        name for part in (schema, *schema.get("$defs", {}).values()) for name in part.get("properties", {})
+    )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -1,0 +1,86 @@
+"""ModelRoute: which requests for a model go to which pools, and in which shares."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from matrixinfer.handlers.api.meta import Condition, DnsName, Part, Resource
+
+Duration = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")]
+"""Kubernetes' durations: `500ms`, `90s`, `1h30m`."""
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(duration: str) -> float:
+    return sum(float(amount) * _SECONDS[unit] for amount, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", duration))
+
+
+class StringMatch(Part):
+    """Compares with a whole string."""
+
+    exact: str
+
+
+class ModelMatch(Part):
+    """All must match; an empty mapping matches every request."""
+
+    headers: dict[str, StringMatch] = Field(default={})
+
+
+class TargetModel(Part):
+    model_server_name: DnsName
+    """A ModelServer of the route's own namespace."""
+
+    weight: Annotated[int, Field(ge=0, le=100)] = 100
+    """Share of the rule's requests, relative to the other targets'."""
+
+
+class RouteRule(Part):
+    name: str = ""
+    model_match: ModelMatch = ModelMatch()
+    target_models: Annotated[tuple[TargetModel, ...], Field(min_length=1, max_length=16)]
+
+    @model_validator(mode="after")
+    def _somebody_gets_requests(self) -> Self:
+        if not any(target.weight for target in self.target_models):
+            raise ValueError("at least one of targetModels needs a weight above 0")
+        return self
+
+
+class ModelRouteSpec(Part):
+    model_name: str = ""
+    lora_adapters: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=1000)] = ()
+    """Names of adapters for which this route answers too."""
+
+    rules: Annotated[tuple[RouteRule, ...], Field(min_length=1, max_length=16)]
+    """The first that matches decides."""
+
+    timeout: Duration | None = None
+    """Longest time for a whole answer; absent: the gateway's own."""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not self.model_name and not self.lora_adapters:
+            raise ValueError("modelName or loraAdapters must be set: nobody could ask for this route")
+        return self
+
+
+class ModelRouteStatus(Part):
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+    """`Accepted`: no older route has the name. `ResolvedRefs`: every target exists."""
+
+
+class ModelRoute(Resource):
+    kind: Literal["ModelRoute"] = "ModelRoute"
+    spec: ModelRouteSpec
+    status: ModelRouteStatus = ModelRouteStatus()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All that a client may write as `model` to come here."""
+        return frozenset(self.spec.lora_adapters) | ({self.spec.model_name} - {""})

@@ -1,0 +1,60 @@
+"""ModelServer: a pool of pods that serve one model, chosen by their labels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource
+from matrixinfer.handlers.api.model import BackendType
+
+MatchLabels = Annotated[Labels, Field(min_length=1)]
+"""At least one label: an empty selector would choose every pod of the namespace."""
+
+
+class PdGroup(Part):
+    """How prefill and decode pods find each other: pods with the same value of the label `groupKey` are one group."""
+
+    group_key: Annotated[str, Field(min_length=1)]
+    prefill_labels: MatchLabels
+    decode_labels: MatchLabels
+
+
+class WorkloadSelector(Part):
+    match_labels: MatchLabels
+    pd_group: PdGroup | None = None
+
+
+class WorkloadPort(Part):
+    port: Annotated[int, Field(ge=1, le=65535)]
+    protocol: Literal["http", "https"] = "http"
+
+
+class ModelServerSpec(Part):
+    model: Annotated[str, Field(max_length=256)] = ""
+    """The name that the engine serves; empty: as the client said."""
+
+    inference_engine: BackendType
+    workload_selector: WorkloadSelector
+    workload_port: WorkloadPort | None = None
+    """Where the engine listens, for engines beside the agent; absent for an engine inside it."""
+
+
+class ModelServerStatus(Part):
+    observed_generation: int = 0
+    pods: int = 0
+    """Pods that the selector chooses, without those of an older pool."""
+    ready_pods: int = 0
+    conditions: tuple[Condition, ...] = ()
+    """`Ready`: at least one pod takes requests. `Conflicted`: an older ModelServer has some of the pods."""
+
+
+class ModelServer(Resource):
+    kind: Literal["ModelServer"] = "ModelServer"
+    spec: ModelServerSpec
+    status: ModelServerStatus = ModelServerStatus()
+
+    def selects(self, resource: Resource) -> bool:
+        wanted = self.spec.workload_selector.match_labels.items()
+        return self.metadata.namespace == resource.metadata.namespace and wanted <= resource.metadata.labels.items()

@@ -1,0 +1,107 @@
+"""The subset of a core Pod that we write and read."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from matrixinfer.handlers.api.conditions import is_true
+from matrixinfer.handlers.api.meta import Condition, DnsLabel, Part, Resource
+
+
+class FieldSelector(Part):
+    field_path: Literal["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName"]
+
+
+class EnvSource(Part):
+    field_ref: FieldSelector
+
+
+class EnvVar(Part):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    value: str = ""
+    value_from: EnvSource | None = None
+
+
+class Container(Part):
+    name: DnsLabel
+    image: str = ""
+    """Ignored by a node that runs containers as processes."""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: tuple[EnvVar, ...] = ()
+    working_dir: str = ""
+
+
+class PodSpec(Part):
+    containers: Annotated[tuple[Container, ...], Field(min_length=1)]
+    restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
+    termination_grace_period_seconds: Annotated[int, Field(ge=0)] = 30
+    """Seconds between the request to stop and the end by force."""
+    node_name: str | None = None
+    """Who runs it; set by the node or by Kubernetes' scheduler, never by us."""
+
+
+class ContainerStateRunning(Part):
+    started_at: str | None = None
+
+
+class ContainerStateWaiting(Part):
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerStateTerminated(Part):
+    exit_code: int
+    signal: int | None = None
+    reason: str = ""
+    message: str = ""
+    started_at: str | None = None
+    finished_at: str | None = None
+
+
+class ContainerState(Part):
+    """Exactly one is set; none means waiting."""
+
+    waiting: ContainerStateWaiting | None = None
+    running: ContainerStateRunning | None = None
+    terminated: ContainerStateTerminated | None = None
+
+
+class ContainerStatus(Part):
+    name: str
+    ready: bool = False
+    started: bool | None = None
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class PodStatus(Part):
+    """Written by the node alone."""
+
+    phase: Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"] = "Pending"
+    reason: str = ""
+    message: str = ""
+    start_time: str | None = None
+    conditions: tuple[Condition, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class Pod(Resource):
+    API_VERSION: ClassVar[str] = "v1"
+
+    api_version: str = "v1"
+    kind: Literal["Pod"] = "Pod"
+    spec: PodSpec
+    status: PodStatus = PodStatus()
+
+    @property
+    def is_ready(self) -> bool:
+        return self.status.phase == "Running" and is_true(self.status.conditions, "Ready")
+
+    @property
+    def has_ended(self) -> bool:
+        """No container of it will run again."""
+        return self.status.phase in ("Failed", "Succeeded")
