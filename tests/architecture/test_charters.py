@@ -3,6 +3,7 @@
 import ast
 
 import pytest
+
 from support.checkout import ROOT, files, name, source_files, tree
 
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "misc", "shared", "core"}

@@ -1,14 +1,12 @@
 """The import contracts of pyproject.toml hold, and would notice it if they did not."""
 
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
-import pytest
-from support.checkout import NAMESPACE, PARTS, ROOT, module_name, source_files
+from support.checkout import ROOT
 
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 

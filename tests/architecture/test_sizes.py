@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator
 
 import pytest
+
 from support.checkout import files_of_tests, name, source_files, tree
 
 MODULE_LINES = 400

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from support.checkout import ROOT, files, name
 
 TEXTS = [path for path in files() if path.suffix not in {".gguf", ".png", ".whl", ".lock"} and path != ROOT / "LICENSE"]
