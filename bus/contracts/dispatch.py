@@ -27,13 +27,15 @@ class WhereQuestion(msgspec.Struct, frozen=True, array_like=True):
 class WhereAnswer(msgspec.Struct, frozen=True, array_like=True):
     """`queued`: at `position` (0 is next). `placed`: at `pod`. `settled`: started or ended, no longer dispatch's.
 
-    `unknown`: the dispatcher has never seen it; only then may the gateway publish it again.
+    `unknown`: the dispatcher has never seen it; only then may the gateway publish it again. `pod`, `boot` and `hop`
+    are those of the last placement, also of a settled request: with them a gateway can ask for a replay.
     """
 
     state: Literal["queued", "placed", "settled", "unknown"]
     position: int = 0
     pod: str = ""
     boot: str = ""
+    hop: int = 0
 
 
 class QueueReport(msgspec.Struct, frozen=True, array_like=True):

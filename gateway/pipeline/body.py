@@ -1,0 +1,65 @@
+"""What is asked: the few fields that the gateway needs, read once. The bytes themselves travel on untouched."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from matrixinfer.bus.contracts.envelope import Endpoint
+from matrixinfer.gateway.errors import BadRequest
+
+_FIELD = re.compile(r"`\$\.(\w+)")
+
+
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """Fields that are not here are the engine's to judge."""
+
+    model: str = ""
+    messages: list[msgspec.Raw] | None = None
+    prompt: msgspec.Raw | None = None
+    stream: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    stream_options: dict[str, Any] | None = None
+    user: str | None = None
+
+    @property
+    def output_bound(self) -> int:
+        """The most output tokens the client wants; 0 when it does not say."""
+        return self.max_completion_tokens or self.max_tokens or 0
+
+
+_decode = msgspec.json.Decoder(Asked).decode
+
+
+def read(body: bytes, endpoint: Endpoint) -> Asked:
+    """Raises BadRequest that tells the position of a syntax error, or the field."""
+    try:
+        asked = _decode(body)
+    except msgspec.ValidationError as error:
+        field = _FIELD.search(str(error))
+        raise BadRequest(f"the request body is not valid: {error}", param=field[1] if field else "") from error
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the request body is not JSON: {error}", code="invalid_json") from error
+    _check(asked, endpoint)
+    return asked
+
+
+def _check(asked: Asked, endpoint: Endpoint) -> None:
+    if not asked.model:
+        raise BadRequest("you must provide a `model`, one of those that /v1/models lists", param="model")
+    if endpoint == "chat.completions" and not asked.messages:
+        raise BadRequest("`messages` must be an array with at least one message", param="messages")
+    if endpoint == "completions" and (asked.prompt is None or bytes(asked.prompt)[:1] not in (b'"', b"[")):
+        raise BadRequest("`prompt` must be a string or an array", param="prompt")
+    if asked.output_bound < 0:
+        raise BadRequest(f"the bound on output tokens is {asked.output_bound}; it must be positive", param="max_tokens")
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """The same body with another model's name; every other field keeps its bytes."""
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+    return msgspec.json.encode(fields)

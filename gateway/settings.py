@@ -1,0 +1,59 @@
+"""What an operator decides about a gateway."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class GatewaySettings(BaseSettings):
+    """Read once per process: keyword (a flag) over environment (`MATRIXINFER_GATEWAY_…`) over default."""
+
+    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_GATEWAY_", frozen=True, use_attribute_docstrings=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` or `::` for all interfaces."""
+
+    port: int = Field(default=8080, ge=0, le=65535)
+    """TCP port of the HTTP door; 0 takes a free one, and the log tells which."""
+
+    reuse_port: bool = False
+    """Let several worker processes listen on the same port; the kernel spreads connections over them."""
+
+    backlog: int = Field(default=2048, ge=1)
+    """Connections that may wait for being accepted."""
+
+    keep_alive_s: int = Field(default=75, ge=1)
+    """How long an idle connection stays open; longer than most clients keep theirs, so that they close first."""
+
+    body_limit_bytes: int = Field(default=4 * MIB, ge=1024, le=7 * MIB)
+    """Largest request body; beyond it 413. The bus itself ends at 8 MiB a message."""
+
+    default_deadline_s: float = Field(default=300.0, ge=1)
+    """Time that a request has when neither its `x-request-timeout-s` header nor its route says otherwise."""
+
+    max_deadline_s: float = Field(default=600.0, ge=1, le=3600)
+    """The longest deadline a client can ask for; requests wait in the queue for an hour at most."""
+
+    max_in_flight: int = Field(default=10_000, ge=1)
+    """Requests that this worker holds at once; beyond it 503 with `Retry-After`."""
+
+    client_buffer_bytes: int = Field(default=4 * MIB, ge=64 * 1024)
+    """What may wait for one client that reads slowly; beyond it the request is cancelled and its connection dropped."""
+
+    post_patience_s: float = Field(default=5.0, ge=0)
+    """How long publishing is tried again while the bus cannot be reached, before the client gets 503."""
+
+    drain_s: float = Field(default=30.0, ge=0)
+    """How long a stopping worker lets requests finish before it ends them with an error."""
+
+    trust_tenant_header: bool = False
+    """Take the tenant from `tenant_header`. Only behind a proxy that authenticates and overwrites that header."""
+
+    tenant_header: str = "x-tenant"
+    """Name of the header with the tenant, in lower case."""
+
+    nats_door: bool = True
+    """Serve requests on the bus too (`mi.api.<tenant>.<endpoint>`)."""
