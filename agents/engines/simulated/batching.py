@@ -1,0 +1,212 @@
+"""Continuous batching as a pure model: virtual time in, tokens out.
+
+A step computes one token for each decoding request and, with what is left of the batch's token budget, prefill of the
+others in chunks, in order of arrival. The step that ends a prompt's prefill also makes its first token. A request is
+admitted when a slot and KV room for its whole prompt and answer are free (so nothing is ever preempted), first come
+first served. The same calls with the same times give the same results.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from matrixinfer.agents.engines.simulated.prefix_cache import PrefixCache
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The cost model. A step takes its prefill time plus, if anything decodes, its decode time."""
+
+    prefill_tokens_per_s: float = 0.0
+    decode_step_s: float = 0.0
+    decode_step_per_request_s: float = 0.0
+    decode_step_per_context_token_s: float = 0.0
+
+    def step_s(self, prefill_tokens: int, decoding: int, context_tokens: int) -> float:
+        """Seconds for one step; a prefill speed of 0 means that prefill takes no time."""
+        prefill_s = prefill_tokens / self.prefill_tokens_per_s if self.prefill_tokens_per_s else 0.0
+        if not decoding:
+            return prefill_s
+        return (
+            prefill_s
+            + self.decode_step_s
+            + self.decode_step_per_request_s * decoding
+            + self.decode_step_per_context_token_s * context_tokens
+        )
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """One generation: `blocks` are the chained hashes of the prompt's whole blocks. The rest is the model's own."""
+
+    key: str
+    prompt_tokens: int
+    output_tokens: int
+    blocks: tuple[bytes, ...] = ()
+    cached_tokens: int = 0
+    prefilled_tokens: int = 0
+    produced_tokens: int = 0
+    held: tuple[bytes, ...] = ()
+    private_tokens: int = 0
+
+    @property
+    def context_tokens(self) -> int:
+        return self.prefilled_tokens + self.produced_tokens
+
+    @property
+    def is_done(self) -> bool:
+        return self.produced_tokens >= self.output_tokens
+
+
+@dataclass
+class _Step:
+    """What is being computed: prefill chunks, and the decoding requests as a copy, since aborts come in between."""
+
+    ends_at: float
+    chunks: list[tuple[Request, int]] = field(default_factory=list)
+    decoding: list[Request] = field(default_factory=list)
+
+
+class BatchingModel:
+    """Call `submit` and `abort` at will, and `advance` at or after `next_at()`."""
+
+    def __init__(self, slots: int, max_batch_tokens: int, speed: Speed, cache: PrefixCache) -> None:
+        self.slots = slots
+        self.cache = cache
+        self._max_batch_tokens = max_batch_tokens
+        self._speed = speed
+        self._waiting: deque[Request] = deque()
+        self._prefilling: list[Request] = []
+        self._decoding: list[Request] = []
+        self._context_tokens = 0
+        self._gone: set[Request] = set()
+        self._step: _Step | None = None
+
+    @property
+    def running_count(self) -> int:
+        return len(self._prefilling) + len(self._decoding)
+
+    @property
+    def running_tokens(self) -> int:
+        """Tokens of context of what is in the batch."""
+        return self._context_tokens + sum(request.context_tokens for request in self._prefilling)
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Prompt tokens that are still to be prefilled."""
+        left = sum(request.prompt_tokens - request.prefilled_tokens for request in self._prefilling)
+        return left + sum(request.prompt_tokens for request in self._waiting)
+
+    def can_ever_fit(self, request: Request) -> bool:
+        """False for one that needs more KV room than there is at all."""
+        return request.prompt_tokens + request.output_tokens <= self.cache.capacity_tokens
+
+    def submit(self, request: Request, now: float) -> None:
+        """Queue it; `now` begins a step if none is under way. The caller has asked `can_ever_fit`."""
+        self._waiting.append(request)
+        if self._step is None:
+            self._begin(now)
+
+    def abort(self, request: Request) -> None:
+        """Take a request out wherever it is, and free its slot and room at once; nothing for one that is done."""
+        if request.is_done:
+            return
+        if request in self._waiting:
+            self._waiting.remove(request)
+            return
+        if request in self._decoding:
+            self._decoding.remove(request)
+            self._context_tokens -= request.context_tokens
+        else:
+            self._prefilling.remove(request)
+        if self._step is not None:
+            self._gone.add(request)
+        self.cache.release(request.held, request.private_tokens)
+
+    def next_at(self) -> float | None:
+        """When the step under way ends; None when there is nothing to do."""
+        return self._step.ends_at if self._step is not None else None
+
+    def advance(self, now: float) -> list[Request]:
+        """End the step under way if it is over, and begin the next one at its end. One step at most.
+
+        Returns the requests that got a token, each once, in order; those with `is_done` have left.
+        """
+        step = self._step
+        if step is None or step.ends_at > now:
+            return []
+        produced = self._finish(step)
+        self._begin(step.ends_at)
+        return produced
+
+    def _finish(self, step: _Step) -> list[Request]:
+        gone = self._gone
+        produced = [request for request in step.decoding if request not in gone] if gone else step.decoding
+        self._context_tokens += len(produced)
+        prefilled = [request for request, tokens in step.chunks if self._take_chunk(request, tokens)]
+        for request in prefilled:
+            self._prefilling.remove(request)
+            self._decoding.append(request)
+            self._context_tokens += request.prompt_tokens + 1
+        produced = produced + prefilled
+        any_done = False
+        for request in produced:
+            request.produced_tokens += 1
+            any_done = any_done or request.produced_tokens >= request.output_tokens
+        if any_done:
+            self._leave([request for request in produced if request.is_done])
+        gone.clear()
+        return produced
+
+    def _take_chunk(self, request: Request, tokens: int) -> bool:
+        """Count a chunk; True when the prompt is complete, and then its blocks can be found by others."""
+        if request in self._gone:
+            return False
+        request.prefilled_tokens += tokens
+        if request.prefilled_tokens < request.prompt_tokens:
+            return False
+        fresh = request.blocks[len(request.held) :]
+        self.cache.publish(fresh)
+        request.held = request.blocks
+        request.private_tokens -= len(fresh) * self.cache.block_tokens
+        return True
+
+    def _leave(self, done: list[Request]) -> None:
+        for request in done:
+            self._context_tokens -= request.context_tokens
+            self.cache.release(request.held, request.private_tokens)
+        self._decoding = [request for request in self._decoding if not request.is_done]
+
+    def _begin(self, now: float) -> None:
+        self._admit()
+        decoding = self._decoding.copy()
+        budget = self._max_batch_tokens - len(decoding)
+        chunks: list[tuple[Request, int]] = []
+        for request in self._prefilling:
+            if budget <= 0:
+                break
+            tokens = min(budget, request.prompt_tokens - request.prefilled_tokens)
+            chunks.append((request, tokens))
+            budget -= tokens
+        if not chunks and not decoding:
+            self._step = None
+            return
+        prefill_tokens = sum(tokens for _, tokens in chunks)
+        duration_s = self._speed.step_s(prefill_tokens, len(decoding), self._context_tokens)
+        self._step = _Step(now + duration_s, chunks, decoding)
+
+    def _admit(self) -> None:
+        while self._waiting and self.running_count < self.slots:
+            request = self._waiting[0]
+            # The last token is always computed, since its output is the first token of the answer.
+            limit = (request.prompt_tokens - 1) // self.cache.block_tokens
+            hit = request.blocks[: self.cache.hit(request.blocks[:limit])]
+            cached_tokens = len(hit) * self.cache.block_tokens
+            private_tokens = request.prompt_tokens + request.output_tokens - cached_tokens
+            if not self.cache.reserve(hit, private_tokens):
+                return
+            self._waiting.popleft()
+            request.held, request.private_tokens = hit, private_tokens
+            request.cached_tokens = request.prefilled_tokens = cached_tokens
+            self._prefilling.append(request)
