@@ -6,6 +6,7 @@ Kubernetes itself, may have written fields that this version does not know.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,13 +30,18 @@ LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-
 Labels = dict[str, LabelValue]
 
 
+def _outside(field: str) -> str:
+    """`model_uri` is `modelURI` and `pod_ip` is `podIP`, as Kubernetes writes abbreviations."""
+    return re.sub(r"(Uri|Ip)$", lambda match: match.group().upper(), to_camel(field))
+
+
 class Part(BaseModel):
     """Anything inside a resource: immutable, camelCase outside, snake_case inside."""
 
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        alias_generator=lambda field: to_camel(field).replace("Uri", "URI"),
+        alias_generator=_outside,
         validate_by_name=True,
         validate_by_alias=True,
         serialize_by_alias=True,

@@ -84,6 +84,8 @@ class PodStatus(Part):
     phase: Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"] = "Pending"
     reason: str = ""
     message: str = ""
+    host_ip: str = ""
+    pod_ip: str = ""
     start_time: str | None = None
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
