@@ -1,0 +1,78 @@
+"""What a container's process is given: its command line and its environment, out of the Pod's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from matrixinfer.agents.node.errors import BadPod
+from matrixinfer.agents.node.pods import Container, Object, Pod
+
+LIFE_VARIABLE = "MATRIXINFER_NODE_CONTAINER"
+"""Names one life of one container: how a restarted node finds a process whose record was not completed."""
+
+_OWN = ("MATRIXINFER_BUS_", "MATRIXINFER_NODE_", "MATRIXINFER_HANDLERS_", "MATRIXINFER_GATEWAY_")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this machine gives to every container: the node's name, interpreter, environment and bus."""
+
+    node: str
+    python: str
+    environment: Mapping[str, str]
+    bus_url: str
+    bus_prefix: str
+
+
+def command_line(container: Container, machine: Machine) -> list[str]:
+    """`matrixinfer` is this installation, run by this interpreter, whatever the search path says."""
+    program, *arguments = container.argv
+    if program == "matrixinfer":
+        return [machine.python, "-m", "matrixinfer", *arguments]
+    return [program, *arguments]
+
+
+def environment(pod: Pod, container: Container, machine: Machine, life: str) -> dict[str, str]:
+    """The node's environment without what concerns the node itself, then the bus, then what the container says."""
+    inherited = {name: value for name, value in machine.environment.items() if not name.startswith(_OWN)}
+    path = inherited.get("PATH", "")
+    bin_dir = str(PurePath(machine.python).parent)
+    return {
+        **inherited,
+        "PATH": f"{bin_dir}:{path}" if path else bin_dir,
+        "MATRIXINFER_BUS_URL": machine.bus_url,
+        "MATRIXINFER_BUS_PREFIX": machine.bus_prefix,
+        **{str(item["name"]): _value(pod, item, machine) for item in container.environment},
+        LIFE_VARIABLE: life,
+    }
+
+
+def _value(pod: Pod, item: Object, machine: Machine) -> str:
+    source = item.get("valueFrom")
+    if not source:
+        return str(item.get("value", ""))
+    path = (source.get("fieldRef") or {}).get("fieldPath")
+    if path is None:
+        raise BadPod(f"pod {pod.id}: env {item['name']} comes from {', '.join(source)}; this node knows fieldRef only")
+    return _field(pod, str(path), machine)
+
+
+def _field(pod: Pod, path: str, machine: Machine) -> str:
+    metadata = pod.document.get("metadata") or {}
+    plain = {
+        "metadata.name": pod.id.name,
+        "metadata.namespace": pod.id.namespace,
+        "metadata.uid": pod.uid,
+        "spec.nodeName": machine.node,
+        "status.podIP": "127.0.0.1",
+        "status.hostIP": "127.0.0.1",
+    }
+    if path in plain:
+        return plain[path]
+    for family in ("labels", "annotations"):
+        opening = f"metadata.{family}['"
+        if path.startswith(opening) and path.endswith("']"):
+            return str((metadata.get(family) or {}).get(path[len(opening) : -2], ""))
+    raise BadPod(f"pod {pod.id}: fieldPath {path!r} is unknown; expected one of {', '.join(plain)} or a label")

@@ -1,0 +1,25 @@
+"""What can go wrong in the node.
+
+NodeError
+├── NodeTaken        another node works with the same data folder
+├── BadPod           a Pod asks for something that cannot be run here
+└── CannotStart      the operating system refused to start a container
+"""
+
+from __future__ import annotations
+
+
+class NodeError(Exception):
+    """Base of everything the node raises."""
+
+
+class NodeTaken(NodeError):
+    """Two nodes on one data folder would start every container twice."""
+
+
+class BadPod(NodeError):
+    """The Pod's spec does not say what to run, or says it in a way that this node does not know."""
+
+
+class CannotStart(NodeError):
+    """The container's program is not there, or may not be executed."""

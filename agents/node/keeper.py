@@ -1,0 +1,146 @@
+"""Keeps the containers as the Pods want them: looks at the processes, asks `plan`, acts, and writes records."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from matrixinfer.agents.node.backoff import Backoff
+from matrixinfer.agents.node.environment import Machine, command_line, environment
+from matrixinfer.agents.node.errors import NodeError
+from matrixinfer.agents.node.plan import Action, Ask, Forget, Kill, Remove, Start, plan, plan_exit
+from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
+from matrixinfer.agents.node.processes import Processes, marked_processes, signal_group
+from matrixinfer.agents.node.records import Records
+from matrixinfer.agents.node.states import (
+    ContainerState,
+    Process,
+    ended,
+    failed_to_start,
+    first_life,
+    next_life,
+    replace_state,
+)
+
+logger = logging.getLogger("matrixinfer.agents.node.keeper")
+
+
+class Keeper:
+    """Synchronous; called on the loop. `on_change` hears of a container that started or ended."""
+
+    def __init__(
+        self,
+        records: Records,
+        processes: Processes,
+        machine: Machine,
+        backoff: Backoff,
+        *,
+        new_life: Callable[[], str],
+        log_bytes: int,
+        on_change: Callable[[PodId], None],
+    ) -> None:
+        self.states: dict[ContainerId, ContainerState] = {}
+        self._records = records
+        self._processes = processes
+        self._machine = machine
+        self._backoff = backoff
+        self._new_life = new_life
+        self._log_bytes = log_bytes
+        self._on_change = on_change
+
+    def adopt(self, now: float, owner: str) -> None:
+        """Take over what a former node left: running processes go on. A process of `owner` (the beginning of its
+        lives' names) without a record is killed: nobody would ever end it."""
+        for id, state in self._records.load().items():
+            if not state.is_running:
+                self.states[id] = state
+                continue
+            process = self._processes.adopt(state.process, state.life)
+            found = replace_state(state, process=process) if process else ended(state, None, now)
+            self._set(id, found)
+            logger.info("container %s: %s", id, f"adopted process {process.pid}" if process else "ended meanwhile")
+        lives = {state.life for state in self.states.values()}
+        for stray, life in marked_processes():
+            if life.startswith(owner) and life not in lives:
+                logger.warning("process %d belongs to no container of this node any more: killed", stray.pid)
+                stray.kill()
+
+    def turn(self, pods: Mapping[PodId, Pod], now: float) -> set[PodId]:
+        """One round. Returns the Pods whose objects may go."""
+        self._look(now)
+        removable: set[PodId] = set()
+        for action in plan(pods, self.states, self._backoff, now):
+            if isinstance(action, Remove):
+                removable.add(action.id)
+            else:
+                self._act(action, pods, now)
+        return removable
+
+    def exit_turn(self, limit_s: float, now: float) -> bool:
+        """One round of ending everything. True when nothing runs any more."""
+        self._look(now)
+        for action in plan_exit(self.states, limit_s, now):
+            self._act(action, {}, now)
+        return not any(state.is_running for state in self.states.values())
+
+    def _look(self, now: float) -> None:
+        for id, state in list(self.states.items()):
+            exited = self._processes.look(state.process) if state.process else None
+            if exited is not None:
+                after = ended(state, exited.code, now)
+                assert after.ending is not None
+                log = logger.info if state.stop_asked_s is not None else logger.warning
+                log("container %s ended with code %d", id, after.ending.exit_code)
+                self._set(id, after)
+
+    def _act(self, action: Action, pods: Mapping[PodId, Pod], now: float) -> None:
+        if isinstance(action, Start):
+            pod = pods[action.id.pod]
+            self._start(pod, next(c for c in pod.containers if c.name == action.id.container), now)
+        elif isinstance(action, Ask):
+            self._signal(action.id, signal.SIGTERM)
+            self._set(action.id, replace_state(self.states[action.id], stop_asked_s=now, grace_s=action.grace_s))
+        elif isinstance(action, Kill):
+            logger.warning("container %s did not end in time and is killed", action.id)
+            self._signal(action.id, signal.SIGKILL)
+            self._set(action.id, replace_state(self.states[action.id], killed_s=now))
+        elif isinstance(action, Forget):
+            del self.states[action.id]
+            self._records.forget(action.id)
+
+    def _start(self, pod: Pod, container: Container, now: float) -> None:
+        id = ContainerId(pod.id, container.name)
+        before, life = self.states.get(id), self._new_life()
+        if before is None:
+            state = first_life(pod.uid, life, pod.grace_s, now)
+        else:
+            state = next_life(before, life, self._backoff, now)
+        self._records.save(id, state)  # first: a process that nobody wrote down would be nobody's
+        try:
+            state = replace_state(state, process=self._spawn(pod, container, id, life))
+            assert state.process is not None
+            logger.info("container %s started as process %d", id, state.process.pid)
+        except NodeError as error:
+            state = failed_to_start(state, str(error), now)
+            logger.warning("container %s: %s", id, error)
+        self._set(id, state)
+
+    def _spawn(self, pod: Pod, container: Container, id: ContainerId, life: str) -> Process:
+        return self._processes.start(
+            command_line(container, self._machine),
+            environment(pod, container, self._machine, life),
+            Path(container.working_dir) if container.working_dir else self._records.working_dir(pod.id),
+            self._records.log_path(id, self._log_bytes),
+        )
+
+    def _signal(self, id: ContainerId, number: signal.Signals) -> None:
+        process = self.states[id].process
+        if process is not None:
+            signal_group(process.pid, number)
+
+    def _set(self, id: ContainerId, state: ContainerState) -> None:
+        self.states[id] = state
+        self._records.save(id, state)
+        self._on_change(id.pod)

@@ -1,0 +1,157 @@
+"""Builds a node out of its parts and runs it: one loop looks at processes, one reports, one follows the Pods."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+
+from matrixinfer.agents.node.backoff import Backoff
+from matrixinfer.agents.node.environment import Machine
+from matrixinfer.agents.node.keeper import Keeper
+from matrixinfer.agents.node.objects import KIND, Objects
+from matrixinfer.agents.node.pods import Pod, PodId
+from matrixinfer.agents.node.processes import Processes
+from matrixinfer.agents.node.readiness import Readiness
+from matrixinfer.agents.node.records import Records
+from matrixinfer.agents.node.settings import NodeSettings
+from matrixinfer.agents.node.status import all_running, pod_status, refusal_status
+from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.errors import BusError
+from matrixinfer.bus.ids import new_boot_id
+from matrixinfer.bus.subjects import key
+
+logger = logging.getLogger("matrixinfer.agents.node.main")
+
+REPORT_RETRY_S = 1.0
+
+
+async def serve(settings: NodeSettings, bus: Bus, stop: asyncio.Event) -> None:
+    """Run the Pods of this node until `stop`. Raises NodeTaken when another node works with the same folder.
+
+    When it ends by an error, or is killed, its containers go on, and the next node adopts them.
+    """
+    records = Records(settings.data_dir)
+    try:
+        await Node(settings, bus, records).run(stop)
+    finally:
+        records.close()
+
+
+class Node:
+    """One life of a node."""
+
+    def __init__(self, settings: NodeSettings, bus: Bus, records: Records) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._dirty = asyncio.Event()
+        self._removable: set[PodId] = set()
+        self._owner = f"{settings.data_dir.absolute()}#"
+        self._backoff = Backoff(settings.backoff_first_s, settings.backoff_limit_s, settings.backoff_reset_s)
+        self._objects = Objects(bus.store("OBJECTS"), settings.name, self._on_objects_changed)
+        self._readiness = Readiness(bus.clock, settings.ready_silence_s, self._dirty.set)
+        self._keeper = Keeper(
+            records,
+            Processes(),
+            machine_of(settings, bus),
+            self._backoff,
+            new_life=lambda: self._owner + new_boot_id(),
+            log_bytes=settings.log_bytes,
+            on_change=self._on_container_changed,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        self._keeper.adopt(self._bus.clock.now(), self._owner)
+        watch = await self._bus.store("OBJECTS").watch(key(KIND))
+        heard = await self._bus.signals.subscribe(self._bus.subjects.load_filter(), self._readiness.hear)
+        try:
+            self._objects.begin(watch)
+            logger.info("node %s runs %d pods", self._settings.name, len(self._objects.mine()))
+            async with asyncio.TaskGroup() as tasks:
+                loops = [
+                    tasks.create_task(self._objects.follow(watch), name="follow"),
+                    tasks.create_task(self._keep(), name="keep"),
+                    tasks.create_task(self._report(), name="report"),
+                ]
+                await stop.wait()
+                for task in loops:
+                    task.cancel()
+            if self._settings.stop_pods_on_exit:
+                await self._end_all()
+        finally:
+            await heard.close()
+            await watch.close()
+
+    async def _keep(self) -> None:
+        while True:
+            self._turn()
+            await self._bus.clock.sleep(self._settings.poll_s)
+
+    def _turn(self) -> None:
+        self._removable = self._keeper.turn(self._objects.mine(), self._bus.clock.now())
+        self._dirty.set()
+
+    def _on_objects_changed(self) -> None:
+        self._turn()
+
+    def _on_container_changed(self, pod: PodId) -> None:
+        self._readiness.forget(pod)
+        self._dirty.set()
+
+    async def _report(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            try:
+                await self._report_once()
+            except BusError as error:
+                logger.warning("the state of the pods could not be reported, next try soon: %s", error)
+                await self._bus.clock.sleep(REPORT_RETRY_S)
+                self._dirty.set()
+
+    async def _report_once(self) -> None:
+        for id in self._objects.unclaimed():
+            await self._objects.claim(id)
+        for id, seen in self._objects.refused():
+            if (seen.document.get("metadata") or {}).get("deletionTimestamp"):
+                await self._objects.remove(id)
+            else:
+                await self._objects.report(id, refusal_status(seen.document, seen.refusal, self._bus.clock.now()))
+        for id, pod in self._objects.mine().items():
+            if id in self._removable:
+                await self._objects.remove(id)
+            else:
+                await self._objects.report(id, self._status(pod))
+
+    def _status(self, pod: Pod) -> dict[str, object]:
+        states = self._keeper.states
+        is_ready = (
+            not pod.is_deleting and all_running(pod, states) and (self._readiness.is_heard(pod.id) or not pod.has_agent)
+        )
+        return pod_status(pod, states, is_ready, self._backoff, self._bus.clock.now())
+
+    async def _end_all(self) -> None:
+        clock = self._bus.clock
+        while not self._keeper.exit_turn(self._settings.exit_grace_s, clock.now()):
+            await clock.sleep(min(self._settings.poll_s, 0.05))
+        if self._bus.link.is_up():
+            await self._report_last()
+
+    async def _report_last(self) -> None:
+        try:
+            await self._report_once()
+        except BusError as error:
+            logger.warning("the end of the pods could not be reported: %s", error)
+
+
+def machine_of(settings: NodeSettings, bus: Bus) -> Machine:
+    """What this process hands on to the containers it starts."""
+    environment = dict(os.environ)
+    return Machine(
+        node=settings.name,
+        python=sys.executable,
+        environment=environment,
+        bus_url=settings.agent_bus_url or environment.get("MATRIXINFER_BUS_URL", ""),
+        bus_prefix=bus.subjects.prefix,
+    )

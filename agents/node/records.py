@@ -1,0 +1,91 @@
+"""The containers' records on disk: how a node that was killed knows what it had started.
+
+One small JSON file a container, replaced whole: `pods/<namespace>/<pod>/<container>.json` below the data folder, with
+every name escaped as on the bus. It is written before a process is started and again when its pid is known.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from matrixinfer.agents.node.errors import NodeTaken
+from matrixinfer.agents.node.pods import ContainerId, PodId
+from matrixinfer.agents.node.states import ContainerState
+from matrixinfer.bus.subjects import escape, unescape
+
+logger = logging.getLogger("matrixinfer.agents.node.records")
+
+_decoder = msgspec.json.Decoder(ContainerState)
+
+
+class Records:
+    """Holds the data folder of a node for itself while it is open. Raises NodeTaken when another node has it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._pods = data_dir.absolute() / "pods"
+        self._logs = data_dir.absolute() / "logs" / "pods"
+        self._pods.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self._pods / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise NodeTaken(
+                f"another node works with {data_dir}; stop it, or give this one its own MATRIXINFER_NODE_DATA_DIR"
+            ) from error
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+    def load(self) -> dict[ContainerId, ContainerState]:
+        """What the last node wrote. A record that cannot be read is dropped, with a warning."""
+        states: dict[ContainerId, ContainerState] = {}
+        for path in sorted(self._pods.glob("*/*/*.json")):
+            namespace, pod, container = path.relative_to(self._pods).with_suffix("").parts
+            try:
+                state = _decoder.decode(path.read_bytes())
+            except msgspec.DecodeError as error:
+                logger.warning("record %s cannot be read and is dropped: %s", path, error)
+                path.unlink()
+                continue
+            states[ContainerId(PodId(unescape(namespace), unescape(pod)), unescape(container))] = state
+        return states
+
+    def save(self, id: ContainerId, state: ContainerState) -> None:
+        path = self._record(id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_bytes(msgspec.json.encode(state))
+        temporary.replace(path)
+
+    def forget(self, id: ContainerId) -> None:
+        """The record goes; with the last one of its Pod also the Pod's folder. Logs stay."""
+        self._record(id).unlink(missing_ok=True)
+        folder = self._folder(id.pod)
+        if folder.is_dir() and not any(folder.glob("*.json")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def working_dir(self, pod: PodId) -> Path:
+        folder = self._folder(pod) / "work"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def log_path(self, id: ContainerId, rotate_bytes: int) -> Path:
+        """Where the container's output goes. Called at a start: a log above `rotate_bytes` is moved to `.1` first."""
+        path = self._logs / escape(id.pod.namespace) / escape(id.pod.name) / f"{escape(id.container)}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > rotate_bytes:
+            path.replace(path.with_name(path.name + ".1"))
+        return path
+
+    def _folder(self, pod: PodId) -> Path:
+        return self._pods / escape(pod.namespace) / escape(pod.name)
+
+    def _record(self, id: ContainerId) -> Path:
+        return self._folder(id.pod) / f"{escape(id.container)}.json"

@@ -1,0 +1,93 @@
+"""The life of one container as a value: what is written down, and how exits and starts change it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from matrixinfer.agents.node.backoff import Backoff
+
+UNKNOWN_EXIT = 137
+"""What is reported when a process ended that was not this node's child: its exit code went to somebody else."""
+
+CANNOT_START_EXIT = 127
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process and its group. The pid alone may be somebody else's by now; with its creation time it is not."""
+
+    pid: int
+    created_s: float
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a process ended; times in unix seconds. `message` says more, for people."""
+
+    exit_code: int
+    started_s: float
+    finished_s: float
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerState(msgspec.Struct, frozen=True):
+    """Everything the node knows of a container; what a record on disk holds.
+
+    `life` names this life of the container; with `process` None and no `ending` it is being started. `streak` counts
+    the restarts since it last was healthy. `stop_asked_s` is when it was asked to end, `killed_s` when it was killed.
+    """
+
+    uid: str
+    life: str
+    started_s: float
+    grace_s: float
+    process: Process | None = None
+    ending: Ending | None = None
+    previous: Ending | None = None
+    restarts: int = 0
+    streak: int = 0
+    stop_asked_s: float | None = None
+    killed_s: float | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.ending is None
+
+
+def first_life(uid: str, life: str, grace_s: float, now: float) -> ContainerState:
+    return ContainerState(uid=uid, life=life, started_s=now, grace_s=grace_s)
+
+
+def next_life(state: ContainerState, life: str, backoff: Backoff, now: float) -> ContainerState:
+    """The container is started again: one restart more, and a longer streak unless it had been healthy."""
+    ran_s = state.ending.finished_s - state.ending.started_s if state.ending else 0.0
+    return ContainerState(
+        uid=state.uid,
+        life=life,
+        started_s=now,
+        grace_s=state.grace_s,
+        previous=state.ending,
+        restarts=state.restarts + 1,
+        streak=1 if backoff.is_healthy(ran_s) else state.streak + 1,
+    )
+
+
+def ended(state: ContainerState, exit_code: int | None, now: float) -> ContainerState:
+    """`exit_code` as `subprocess` gives it: negative for a signal; None when nobody could tell."""
+    if exit_code is None:
+        ending = Ending(
+            UNKNOWN_EXIT, state.started_s, now, "ContainerStatusUnknown", "ended while no node was watching"
+        )
+    elif exit_code == 0:
+        ending = Ending(0, state.started_s, now, "Completed")
+    elif exit_code < 0:
+        ending = Ending(128 - exit_code, state.started_s, now, "Error", f"ended by signal {-exit_code}")
+    else:
+        ending = Ending(exit_code, state.started_s, now, "Error")
+    return replace_state(state, process=None, ending=ending)
+
+
+def failed_to_start(state: ContainerState, message: str, now: float) -> ContainerState:
+    return replace_state(state, process=None, ending=Ending(CANNOT_START_EXIT, now, now, "CannotStart", message))
+
+
+replace_state = msgspec.structs.replace
