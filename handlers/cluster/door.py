@@ -1,4 +1,4 @@
-"""The local cluster's door: answers the command line and the node on `mi.cluster.<verb>`, and checks what they apply."""
+"""The local cluster's door: answers on `mi.cluster.<verb>`, and checks what people apply before it is applied."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from matrixinfer.bus.contracts.cluster import (
     Objects,
     Outcome,
     Refusal,
+    RefusalCode,
     SetStatus,
     Verb,
     object_key,
@@ -87,7 +88,8 @@ class Door:
     async def _list(self, message: ListObjects) -> DoorReply:
         kind = find_kind(message.kind)
         found = self._cluster.list(kind.type, message.namespace or None, message.labels)
-        return _page([resource for resource in found if _place(resource) > message.after], message.limit)
+        rest = [resource for resource in sorted(found, key=_place) if _place(resource) > message.after]
+        return _page(rest, message.limit)
 
     async def _set_status(self, message: SetStatus) -> DoorReply:
         kind = find_kind(message.kind)
@@ -129,17 +131,22 @@ async def _reply(signal: Signal, kind: type[M], answer: Answer[M]) -> DoorReply:
         return await answer(decode(signal.data, kind))
     except BadManifest as error:
         return Refusal("invalid", error.problems)
-    except (Malformed, ValueError) as error:
-        return Refusal("invalid", [str(error)])
-    except NotFound as error:
-        return Refusal("not_found", [str(error)])
-    except Conflicted as error:
-        return Refusal("conflict", [str(error)])
-    except (BusError, ClusterError) as error:
-        return Refusal("unavailable", [str(error)])
+    except (BusError, ClusterError, ValueError) as error:
+        return Refusal(_code(error), [str(error)])
     except Exception:
         logger.exception("the request on %s met a defect", signal.subject)
         return Refusal("unavailable", ["the handlers met a defect; their log has the traceback"])
+
+
+def _code(error: BusError | ClusterError | ValueError) -> RefusalCode:
+    match error:
+        case NotFound():
+            return "not_found"
+        case Conflicted():
+            return "conflict"
+        case Malformed() | ValueError():
+            return "invalid"
+    return "unavailable"
 
 
 def _outcome(before: Resource | None, after: Resource) -> Outcome:
