@@ -1,0 +1,116 @@
+"""The processes under test, pinned as the budgets ask: gateway, dispatch and nats-server on core 0, all else on core 1."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from bench.load_shape import ENGINE_CONFIG, MODEL
+from matrixinfer.bus.clock import SystemClock
+from matrixinfer.bus.contracts import encode
+from matrixinfer.bus.contracts.serving import Pool, PoolPod, Route, Rule, Target, pod_key, pool_key, route_key
+from matrixinfer.bus.jetstream import connect
+from matrixinfer.bus.server import EmbeddedServer
+from matrixinfer.bus.settings import BusSettings
+from matrixinfer.bus.topology import Part
+from support.eventually import eventually
+from support.house import free_port
+
+PLATFORM_CORE, LOAD_CORE = 0, 1
+NAMESPACE = "bench"
+
+
+@dataclass
+class Rig:
+    """`async with Rig(dir) as rig:` serves model `bench` at `rig.port`, and the engine alone at `rig.direct_port`."""
+
+    data_dir: Path
+    agents: int = 1
+    port: int = field(default_factory=free_port)
+    direct_port: int = field(default_factory=free_port)
+    pids: dict[str, int] = field(default_factory=dict)
+
+    async def __aenter__(self) -> Rig:
+        psutil.Process().cpu_affinity([LOAD_CORE])
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._server = EmbeddedServer(self.data_dir / "nats")
+        await self._server.start()
+        self.pids["nats-server"] = self._server.pid
+        psutil.Process(self._server.pid).cpu_affinity([PLATFORM_CORE])
+        self._bus = await connect(BusSettings(url=self._server.url(Part.OPERATOR), name="bench"), SystemClock())
+        await self._write_contracts()
+        self._start_platform()
+        await self._wait_until_served()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in self._children:
+            child.terminate()
+        for child in self._children:
+            await asyncio.to_thread(child.wait, 30)
+        await self._bus.link.close()
+        await self._server.stop()
+
+    def _start_platform(self) -> None:
+        url = self._server.url
+        gateway = {"MATRIXINFER_GATEWAY_PORT": str(self.port)}
+        self._start("gateway", Part.GATEWAY, PLATFORM_CORE, ["gateway"], gateway)
+        self._start("dispatcher", Part.HANDLERS, PLATFORM_CORE, ["handlers", "--only", "dispatch"], {})
+        for index in range(self.agents):
+            agent = {
+                "MATRIXINFER_AGENT_NAMESPACE": NAMESPACE,
+                "MATRIXINFER_AGENT_POD": f"pod-{index}",
+                "MATRIXINFER_AGENT_ENGINE": "Simulated",
+                "MATRIXINFER_AGENT_SERVED_MODEL": MODEL,
+                "MATRIXINFER_AGENT_ENGINE_CONFIG": json.dumps(ENGINE_CONFIG),
+            }
+            self._start("agent" if index == 0 else f"agent-{index}", Part.AGENT, LOAD_CORE, ["agent"], agent)
+        self._spawn("direct", PLATFORM_CORE, [sys.executable, "-m", "bench.direct", str(self.direct_port)], {})
+        assert callable(url)
+
+    def _start(self, name: str, part: Part, core: int, words: list[str], environment: dict[str, str]) -> None:
+        bus = {"MATRIXINFER_BUS_URL": self._server.url(part)}
+        self._spawn(name, core, [sys.executable, "-m", "matrixinfer", *words], environment | bus)
+
+    def _spawn(self, name: str, core: int, command: list[str], environment: dict[str, str]) -> None:
+        log = (self.data_dir / f"{name}.log").open("wb")
+        child = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
+        psutil.Process(child.pid).cpu_affinity([core])
+        self._children.append(child)
+        self.pids[name] = child.pid
+
+    async def _write_contracts(self) -> None:
+        store = self._bus.store("SERVING")
+        await store.put(pool_key(NAMESPACE, MODEL), encode(Pool(NAMESPACE, MODEL, "Simulated")))
+        for index in range(self.agents):
+            pod = PoolPod(NAMESPACE, MODEL, f"pod-{index}")
+            await store.put(pod_key(NAMESPACE, MODEL, pod.pod), encode(pod))
+        route = Route(NAMESPACE, MODEL, MODEL, [Rule([Target(MODEL)])])
+        await store.put(route_key(NAMESPACE, MODEL), encode(route))
+
+    async def _wait_until_served(self) -> None:
+        for port in (self.port, self.direct_port):
+            await eventually(lambda port=port: _answers(port), timeout_s=30)
+
+
+async def _answers(port: int) -> bool:
+    """True once a chat completion comes back with 200."""
+    import httpx  # only here: the load itself must not pay for it
+
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+    try:
+        async with httpx.AsyncClient(timeout=5) as client:
+            answer = await client.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body)
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == 200
