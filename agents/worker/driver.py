@@ -1,0 +1,203 @@
+"""Moves work from the queue through the engine into frames. The hot path: plain calls, no task, no timer, no await.
+
+delivery ─ on_work ─> ledger ─> engine.generate ─ emit ─> chunk ─> replay store and outbox ─> sender
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from matrixinfer.agents.engines.port import Engine, Job, Piece
+from matrixinfer.agents.worker.books import Books
+from matrixinfer.agents.worker.outbox import MAX_CHUNK_BYTES
+from matrixinfer.agents.worker.run import Run
+from matrixinfer.agents.worker.sender import Sender
+from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.contracts import decode, encode
+from matrixinfer.bus.contracts.dead import DeadLetter
+from matrixinfer.bus.contracts.envelope import Envelope
+from matrixinfer.bus.contracts.frames import Chunk, ChunkKind, Failure, Usage
+from matrixinfer.bus.contracts.load import Outcome, WorkKey
+from matrixinfer.bus.errors import BusError, Malformed
+from matrixinfer.bus.ports import Delivery
+
+log = logging.getLogger("matrixinfer.agents.driver")
+
+NO_USAGE = Usage()
+DEADLINE_EXCEEDED = Failure(
+    504, "the request's deadline passed before its answer was complete", code="deadline_exceeded"
+)
+CANCELLED = Failure(499, "the request was cancelled", code="cancelled")
+SHUT_DOWN = Failure(503, "the server had to stop before the answer was complete; try again", code="shutting_down")
+ENGINE_REFUSED = Failure(500, "the engine could not take the request", code="engine_error")
+
+
+class Driver:
+    """One engine's work. Everything here runs on the loop and returns at once."""
+
+    def __init__(self, books: Books, bus: Bus, engine: Engine, served_model: str, sender: Sender) -> None:
+        self.idle = asyncio.Event()
+        """Set while nothing is in hand."""
+        self.idle.set()
+        self._bus = bus
+        self._clock = bus.clock
+        self._engine = engine
+        self._served_model = served_model
+        self._sender = sender
+        self._ledger = books.ledger
+        self._replay = books.replay
+        self._outbox = books.outbox
+        self._reporter = books.reporter
+        self._engine_ids: set[str] = set()
+
+    # -- from the queue
+    async def on_work(self, delivery: Delivery) -> None:
+        """A DeliveryHandler: take the work or refuse it."""
+        try:
+            envelope = decode(delivery.data, Envelope)
+        except Malformed as error:
+            await self._bury(delivery, error)
+            return
+        now = self._clock.monotonic()
+        deadline_at = now + envelope.remaining_s - delivery.age_s
+        key = WorkKey(envelope.rid, envelope.attempt, envelope.hop, envelope.phase)
+        refusal = self._ledger.judge(key, envelope, deadline_at, now)
+        if refusal is None:
+            self._begin(key, envelope, deadline_at, delivery, now)
+            return
+        if refusal != "duplicate":
+            log.info("%s is refused: %s", delivery.message_id, refusal)
+            self._reporter.finished(self._ledger.refuse(key, refusal, now))
+        self._sender.ack(delivery)
+        self._sender.credit()
+
+    def _begin(self, key: WorkKey, envelope: Envelope, deadline_at: float, delivery: Delivery, now: float) -> None:
+        gateway = envelope.gateway
+        lane = self._outbox.lane(gateway, self._bus.subjects.frames(gateway), now)
+        run = Run(key, now, deadline_at, delivery=delivery, lane=lane, history=self._replay.open(key))
+        if run.engine_id in self._engine_ids:  # another hop or attempt of the same request still holds its slot
+            run.engine_id = f"{key.rid}-{key.attempt}-{key.hop}-{key.phase}"
+        self._ledger.take(run)
+        self.idle.clear()
+        self._engine_ids.add(run.engine_id)
+        model = envelope.model or self._served_model
+        job = Job(run.engine_id, envelope.endpoint, model, envelope.stream, envelope.body, envelope.adapter)
+        try:
+            self._engine.generate(job, partial(self._on_piece, run))
+        except Exception:  # the port forbids it; one request must not take the consumer with it
+            log.exception("the engine raised when %s was given to it", delivery.message_id)
+            self._fail(run, "failed", ENGINE_REFUSED)
+            self._release(run, NO_USAGE)
+
+    async def _bury(self, delivery: Delivery, error: Malformed) -> None:
+        log.error("work %s cannot be read and becomes a dead letter: %s", delivery.message_id, error)
+        letter = DeadLetter("WORK", delivery.subject, delivery.message_id, str(error), self._clock.now(), delivery.data)
+        try:
+            await self._bus.queue.bury(letter)
+        except BusError as failure:  # unacknowledged: it comes again
+            log.warning("the dead letter of %s could not be stored: %s", delivery.message_id, failure)
+        else:
+            self._sender.ack(delivery)
+        self._sender.credit()
+
+    # -- from the engine
+    def _on_piece(self, run: Run, piece: Piece) -> None:
+        if piece.final:
+            self._on_final(run, piece)
+        elif run.outcome is None:
+            run.output_tokens += piece.tokens
+            if run.first_at is None:
+                self._start(run)
+                self._reporter.started(run.key)
+            self._send(run, ChunkKind.DATA, piece.data, None)
+
+    def _on_final(self, run: Run, piece: Piece) -> None:
+        usage = piece.usage or Usage(output_tokens=run.output_tokens)
+        if run.outcome is None and piece.failure is not None:
+            self._fail(run, "failed", piece.failure)
+        elif run.outcome is None:
+            if run.first_at is None:
+                self._start(run)
+            run.outcome = "completed"
+            self._send(run, ChunkKind.END, piece.data, usage)
+        self._release(run, usage)
+
+    def _start(self, run: Run) -> None:
+        run.first_at = self._clock.monotonic()
+        self._ack(run)
+
+    def _ack(self, run: Run) -> None:
+        if not run.is_acked:
+            run.is_acked = True
+            self._sender.ack(run.delivery)
+
+    def _send(self, run: Run, kind: ChunkKind, data: bytes, usage: Usage | None) -> None:
+        if len(data) > MAX_CHUNK_BYTES:
+            self._refuse_size(run, kind, len(data))
+            return
+        key = run.key
+        chunk = Chunk(key.rid, key.attempt, key.hop, key.phase, run.next_number, kind, data, usage)
+        run.next_number += 1
+        self._replay.keep(run.history, chunk)
+        self._outbox.add(run.lane, chunk)
+        self._sender.wake()
+
+    def _refuse_size(self, run: Run, kind: ChunkKind, size_bytes: int) -> None:
+        message = f"the engine made {size_bytes} bytes at once and the bus carries {MAX_CHUNK_BYTES}: ask for less"
+        self._fail(run, "failed", Failure(500, message, code="answer_too_large"))
+        if kind is ChunkKind.DATA:
+            self._engine.abort(run.engine_id)
+
+    def _fail(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
+        """From here on nothing but `failure` is said to the gateway."""
+        run.outcome = outcome
+        if failure is not None:
+            self._send(run, ChunkKind.FAILED, encode(failure), None)
+
+    def _release(self, run: Run, usage: Usage) -> None:
+        """The engine's slot is free."""
+        now = self._clock.monotonic()
+        outcome = run.outcome or "failed"
+        self._engine_ids.discard(run.engine_id)
+        finished = self._ledger.finish(run, outcome, usage, now)
+        self._replay.end(run.history, now)
+        self._reporter.finished(finished)
+        if outcome == "completed":
+            self._reporter.measure(finished, now)
+        self._ack(run)
+        self._sender.credit()
+        if not self._ledger.in_hand:
+            self.idle.set()
+
+    # -- ending early
+    def abort(self, key: WorkKey, reason: str) -> None:
+        """End this work, now or when it comes.
+
+        What has no first token yet ends without a word to the gateway: another hop may be its answer.
+        """
+        run = self._ledger.abort(key, self._clock.monotonic())
+        if run is not None:
+            log.info("%s of attempt %d, hop %d is aborted: %s", key.rid, key.attempt, key.hop, reason)
+            self._end(run, "cancelled", CANCELLED if run.first_at is not None else None)
+
+    def abandon(self, gateway: str) -> None:
+        """Nobody waits for this gateway's work any more."""
+        for run in self._ledger.of_gateway(gateway):
+            self._end(run, "cancelled", None)
+
+    def end_overdue(self) -> None:
+        """End what is past its deadline."""
+        for run in self._ledger.overdue(self._clock.monotonic()):
+            self._end(run, "expired", DEADLINE_EXCEEDED)
+
+    def end_all(self) -> None:
+        """End everything: the process leaves."""
+        for run in list(self._ledger.in_hand.values()):
+            self._end(run, "failed", SHUT_DOWN)
+
+    def _end(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
+        if run.outcome is None:
+            self._fail(run, outcome, failure)
+            self._engine.abort(run.engine_id)
