@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench fmt clean
+.PHONY: help up test check bench fmt docs clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ bench: .venv/installed-dev ## measure the request path on this machine and print
 fmt: .venv/installed-dev ## format the code and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: .venv/installed-dev ## make the pages that are made from the code
+	$(BIN)/python scripts/settings_table.py > docs/settings.md.new
+	@mv docs/settings.md.new docs/settings.md
 
 clean: ## remove .venv and every cache; models and data stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
