@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from matrixinfer.bus.contracts.serving import Pool, Route, Rule, Target
 from matrixinfer.gateway.errors import ModelNotFound, NotReady
 
 FEW = 10
 """So many models are named in the error about an unknown one."""
+
+
+class Rng(Protocol):
+    """Where chance comes from: `random.Random`, or a test's."""
+
+    def random(self) -> float:
+        """In [0, 1)."""
+        ...
 
 
 class Choice(NamedTuple):
@@ -49,7 +56,7 @@ class RouteTable:
         found |= {name: ServedModel(name, r.created_s) for name, r in self._models.items()}
         return [found[name] for name in sorted(found)]
 
-    def choose(self, model: str, headers: Mapping[bytes, bytes], rng: Random) -> Choice:
+    def choose(self, model: str, headers: Mapping[bytes, bytes], rng: Rng) -> Choice:
         """Raises ModelNotFound, and NotReady when the route leads to no pool that exists."""
         route, adapter = self._models.get(model), ""
         if route is None:
@@ -64,7 +71,7 @@ class RouteTable:
             raise NotReady(f"model {model!r} has a route but nothing serves it yet", retry_after_s=2.0)
         target = _weighted(ready, rng)
         shards = self._pools[route.namespace, target.modelserver].shards
-        shard = rng.randrange(shards) if shards > 1 else 0
+        shard = int(rng.random() * shards) if shards > 1 else 0
         rewrite = target.model if target.model != model and not adapter else ""
         return Choice(route.namespace, target.modelserver, shard, adapter, rewrite, route.timeout_s)
 
@@ -84,10 +91,15 @@ def _first_match(rules: list[Rule], headers: Mapping[bytes, bytes]) -> Rule | No
     return None
 
 
-def _weighted(targets: list[Target], rng: Random) -> Target:
+def _weighted(targets: list[Target], rng: Rng) -> Target:
     if len(targets) == 1:
         return targets[0]
     weights = [target.weight for target in targets]
     if not any(weights):  # all weights 0: nobody meant "serve nothing"
-        return rng.choice(targets)
-    return rng.choices(targets, weights)[0]
+        weights = [1] * len(targets)
+    point = rng.random() * sum(weights)
+    for target, weight in zip(targets, weights, strict=True):
+        point -= weight
+        if point < 0:
+            return target
+    return targets[-1]  # rounding

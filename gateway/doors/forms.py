@@ -1,0 +1,31 @@
+"""OpenAI's form of an error, as a body and as an event of a stream that has begun."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from matrixinfer.bus.contracts.frames import Failure
+
+_encode = msgspec.json.Encoder().encode
+
+
+def error_body(failure: Failure) -> bytes:
+    error = {
+        "message": failure.message,
+        "type": failure.type,
+        "param": failure.param or None,
+        "code": failure.code or None,
+    }
+    return _encode({"error": error})
+
+
+def error_event(failure: Failure) -> bytes:
+    """For a stream whose status is sent: the official clients raise on it."""
+    return b"data: " + error_body(failure) + b"\n\n"
+
+
+def retry_after(failure: Failure) -> bytes | None:
+    """The header's value in whole seconds, rounded up; None without advice."""
+    return str(math.ceil(failure.retry_after_s)).encode() if failure.retry_after_s > 0 else None

@@ -1,0 +1,116 @@
+"""The door on the bus: requests on `mi.api.<tenant>.chat.completions` and `mi.api.<tenant>.completions`.
+
+The message is the OpenAI JSON body, sent as a request (with a reply subject); the server's permissions decide who may
+publish under which tenant. Without `"stream": true` one message comes back: the answer, or `{"error": {...}}`. With
+it, messages of one or more whole server-sent events come, in order; an error is one more event
+`data: {"error": {...}}`; an empty message ends it. One worker of the group `gateway` takes each request.
+A client that stops listening is not noticed: its request ends by itself, or at the default deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import get_args
+
+from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.contracts.envelope import Endpoint
+from matrixinfer.bus.contracts.frames import Failure
+from matrixinfer.bus.errors import BusError
+from matrixinfer.bus.ids import new_request_id
+from matrixinfer.bus.ports import Signal, Subscription
+from matrixinfer.bus.subjects import unescape
+from matrixinfer.gateway.background import Background
+from matrixinfer.gateway.doors.forms import error_body, error_event
+from matrixinfer.gateway.errors import ApiError
+from matrixinfer.gateway.metrics import Metrics
+from matrixinfer.gateway.pipeline.intake import Ask, Intake
+from matrixinfer.gateway.relay.exchange import Exchange
+from matrixinfer.gateway.relay.relay import Relay
+
+log = logging.getLogger("matrixinfer.gateway.nats")
+
+GROUP = "gateway"
+
+
+class NatsDoor:
+    def __init__(self, bus: Bus, intake: Intake, relay: Relay, metrics: Metrics, background: Background) -> None:
+        self._bus = bus
+        self._intake = intake
+        self._relay = relay
+        self._metrics = metrics
+        self._background = background
+        self._subscriptions: list[Subscription] = []
+        self._in_hand = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def open(self) -> None:
+        """Take requests from now on."""
+        for endpoint in get_args(Endpoint):
+            subject = f"{self._bus.subjects.prefix}.api.*.{endpoint}"
+            self._subscriptions.append(await self._bus.signals.subscribe(subject, self._asked, group=GROUP))
+
+    async def close(self) -> None:
+        """Take no more requests. Those in hand go on: see `wait_idle`."""
+        while self._subscriptions:
+            await self._subscriptions.pop().close()
+
+    async def wait_idle(self) -> None:
+        """Until every request in hand is answered."""
+        await self._idle.wait()
+
+    async def _asked(self, signal: Signal) -> None:
+        self._in_hand += 1
+        self._idle.clear()
+        self._background.spawn(self._answer(signal), f"request on {signal.subject}")
+
+    async def _answer(self, signal: Signal) -> None:
+        try:
+            await self._serve(signal)
+        except BusError as error:
+            log.warning("the answer to a request on %s could not be sent: %s", signal.subject, error)
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                self._idle.set()
+
+    async def _serve(self, signal: Signal) -> None:
+        started_at = self._bus.clock.monotonic()
+        tenant, endpoint = self._read_subject(signal.subject)
+        try:
+            exchange = await self._intake.begin(Ask(new_request_id(), endpoint, tenant, {}, signal.data))
+        except ApiError as error:
+            status = error.failure().status
+            self._metrics.of(endpoint, "").ended(status, self._bus.clock.monotonic() - started_at, None)
+            await signal.respond(error_body(error.failure()))
+            return
+        metrics = self._metrics.of(endpoint, exchange.envelope.model)
+        try:
+            failure = await (self._stream if exchange.envelope.stream else self._whole)(exchange, signal)
+        finally:
+            self._relay.forget(exchange)
+        status = 200 if failure is None else failure.status
+        metrics.ended(status, self._bus.clock.monotonic() - started_at, exchange.usage)
+
+    async def _stream(self, exchange: Exchange, signal: Signal) -> Failure | None:
+        ended = False
+        while not ended:
+            data = await exchange.pull()
+            ended = exchange.ended
+            if ended and exchange.failure is not None:
+                data += error_event(exchange.failure)
+            if data:
+                await signal.respond(data)
+        await signal.respond(b"")
+        return exchange.failure
+
+    async def _whole(self, exchange: Exchange, signal: Signal) -> Failure | None:
+        data = await exchange.pull_all()
+        failure = exchange.failure
+        await signal.respond(data if failure is None else error_body(failure))
+        return failure
+
+    def _read_subject(self, subject: str) -> tuple[str, Endpoint]:
+        _, _, tenant, endpoint = subject.split(".", 3)
+        return unescape(tenant), "chat.completions" if endpoint == "chat.completions" else "completions"

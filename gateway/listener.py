@@ -1,0 +1,70 @@
+"""The HTTP server's two edges: the socket it listens on, and uvicorn without its habits."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from matrixinfer.gateway.doors.connection import Connection
+from matrixinfer.gateway.errors import PortTaken, StartError
+from matrixinfer.gateway.settings import GatewaySettings
+
+LAST_RESORT_S = 5.0
+"""After the drain everything was ended; what has not left by then is cut off."""
+
+
+def listen(settings: GatewaySettings) -> socket.socket:
+    """A listening socket. Raises PortTaken, StartError.
+
+    Without SO_REUSEPORT it is listened on at once, because only that shows that the port is taken.
+    """
+    where = f"{settings.host}:{settings.port}"
+    sock = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+        if settings.reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((settings.host, settings.port))
+        sock.listen(settings.backlog)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            advice = "stop it, or choose another port (MATRIXINFER_GATEWAY_PORT)"
+            raise PortTaken(f"another process already listens on {where}: {advice}") from error
+        raise StartError(f"the gateway cannot listen on {where}: {error}") from error
+    return sock
+
+
+class Server(uvicorn.Server):
+    """Leaves the process's signals alone: who starts the gateway stops it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def http_server(app: ASGIApp, settings: GatewaySettings) -> Server:
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        loop="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=settings.backlog,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=math.ceil(settings.drain_s + LAST_RESORT_S),
+    )
+    return Server(config)

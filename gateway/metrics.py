@@ -1,0 +1,83 @@
+"""What the gateway counts, for Prometheus. Children are looked up once and kept: a request costs a few µs here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from matrixinfer.bus.contracts.frames import Usage
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+class ModelMetrics:
+    """The children of one (endpoint, model)."""
+
+    def __init__(self, metrics: Metrics, endpoint: str, model: str) -> None:
+        self._by_status: dict[int, Counter] = {}
+        self._requests = metrics.requests
+        self._labels = (endpoint, model)
+        self._ttft = metrics.ttft.labels(endpoint, model)
+        self._duration = metrics.duration.labels(endpoint, model)
+        self._tokens = [metrics.tokens.labels(model, kind) for kind in ("prompt", "cached", "output")]
+
+    def first_token(self, seconds: float) -> None:
+        """The first bytes of the answer are there, so long after the request came."""
+        self._ttft.observe(seconds)
+
+    def ended(self, status: int, seconds: float, usage: Usage | None) -> None:
+        """`status` is the HTTP status, or that of the error that ended a stream which had begun."""
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = self._requests.labels(*self._labels, str(status))
+        counter.inc()
+        self._duration.observe(seconds)
+        if usage is not None:
+            counts = (usage.prompt_tokens, usage.cached_tokens, usage.output_tokens)
+            for child, tokens in zip(self._tokens, counts, strict=True):
+                if tokens > 0:
+                    child.inc(tokens)
+
+
+class Metrics:
+    """One registry for each gateway, so that several live in one process."""
+
+    def __init__(self, in_flight: Callable[[], int]) -> None:
+        self.registry = CollectorRegistry()
+        name, registry = "matrixinfer_gateway", self.registry
+        self.requests = Counter(
+            f"{name}_requests_total",
+            "Requests that ended, by how",
+            ["endpoint", "model", "status"],
+            registry=registry,
+        )
+        self.ttft = Histogram(
+            f"{name}_time_to_first_token_seconds",
+            "From the request to the first bytes of its answer",
+            ["endpoint", "model"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.duration = Histogram(
+            f"{name}_request_duration_seconds",
+            "From the request to the end of its answer",
+            ["endpoint", "model"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.tokens = Counter(f"{name}_tokens_total", "Tokens by kind", ["model", "kind"], registry=registry)
+        gauge = Gauge(f"{name}_requests_in_flight", "Requests that this worker holds", registry=registry)
+        gauge.set_function(in_flight)
+        self._models: dict[tuple[str, str], ModelMetrics] = {}
+
+    def of(self, endpoint: str, model: str) -> ModelMetrics:
+        """`model` must be one that is served, or "": a client's free text would be an unbounded label."""
+        found = self._models.get((endpoint, model))
+        if found is None:
+            found = self._models[endpoint, model] = ModelMetrics(self, endpoint, model)
+        return found
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)

@@ -1,0 +1,87 @@
+"""The steps that every request takes, whatever door it came through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from matrixinfer.bus.clock import Clock
+from matrixinfer.bus.contracts.envelope import Endpoint, Envelope
+from matrixinfer.bus.ids import new_request_id
+from matrixinfer.gateway.errors import ShuttingDown
+from matrixinfer.gateway.pipeline import body, limits
+from matrixinfer.gateway.pipeline.publishing import Publisher
+from matrixinfer.gateway.pipeline.routing import Rng
+from matrixinfer.gateway.relay.exchange import Exchange
+from matrixinfer.gateway.relay.relay import Relay
+from matrixinfer.gateway.serving import Serving
+from matrixinfer.gateway.settings import GatewaySettings
+
+DEADLINE_HEADER = b"x-request-timeout-s"
+LONGEST_TRACEPARENT = 256
+
+
+class Ask(NamedTuple):
+    """A request as a door got it. Header names are in lower case. `rid` is empty when the door has not made one."""
+
+    rid: str
+    endpoint: Endpoint
+    tenant: str
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+
+class Intake:
+    """`closing` refuses what is new; what is in flight goes on."""
+
+    def __init__(
+        self, settings: GatewaySettings, clock: Clock, serving: Serving, publisher: Publisher, *, relay: Relay, rng: Rng
+    ) -> None:
+        self.closing = False
+        self._settings = settings
+        self._clock = clock
+        self._serving = serving
+        self._relay = relay
+        self._publisher = publisher
+        self._rng = rng
+
+    async def begin(self, ask: Ask) -> Exchange:
+        """Check, route and publish. The caller pulls the answer, and calls `Relay.forget` at the end, whatever
+        happens. Raises ApiError."""
+        if self.closing:
+            raise ShuttingDown("this gateway is shutting down; try again", retry_after_s=1.0)
+        limits.check_in_flight(len(self._relay), self._settings.max_in_flight)
+        limits.check_body(len(ask.body), self._settings.body_limit_bytes)
+        envelope = self._envelope(ask)
+        exchange = Exchange(envelope, self._clock.monotonic(), self._settings.client_buffer_bytes)
+        self._relay.open(exchange)
+        try:
+            await self._publisher.publish(exchange)
+        except BaseException:
+            self._relay.forget(exchange)
+            raise
+        return exchange
+
+    def _envelope(self, ask: Ask) -> Envelope:
+        settings = self._settings
+        asked = body.read(ask.body, ask.endpoint)
+        choice = self._serving.table.choose(asked.model, ask.headers, self._rng)
+        deadline_s = limits.deadline_s(
+            ask.headers.get(DEADLINE_HEADER), choice.timeout_s, settings.default_deadline_s, settings.max_deadline_s
+        )
+        return Envelope(
+            rid=ask.rid or new_request_id(),
+            tenant=ask.tenant,
+            namespace=choice.namespace,
+            modelserver=choice.modelserver,
+            shard=choice.shard,
+            gateway=self._relay.gateway,
+            remaining_s=deadline_s,
+            endpoint=ask.endpoint,
+            model=asked.model,
+            adapter=choice.adapter,
+            stream=bool(asked.stream),
+            traceparent=ask.headers.get(b"traceparent", b"")[:LONGEST_TRACEPARENT].decode("latin-1"),
+            max_tokens=asked.output_bound,
+            body=body.with_model(ask.body, choice.rewrite_model) if choice.rewrite_model else ask.body,
+        )
