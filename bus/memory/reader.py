@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from matrixinfer.bus.errors import BusError
+from matrixinfer.bus.inbox import Inbox
 from matrixinfer.bus.memory.consumer import ConsumerState
-from matrixinfer.bus.memory.inbox import Inbox
 from matrixinfer.bus.memory.link import MemoryLink
 from matrixinfer.bus.memory.stream import Message, StreamState
 from matrixinfer.bus.memory.streams import Streams

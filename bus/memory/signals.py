@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.errors import NobodyThere, TimedOut, TooLarge
-from matrixinfer.bus.memory.inbox import Inbox
+from matrixinfer.bus.inbox import Inbox
 from matrixinfer.bus.memory.link import MemoryLink
 from matrixinfer.bus.memory.matching import matches
 from matrixinfer.bus.memory.timers import Timers

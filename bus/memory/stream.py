@@ -7,7 +7,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from matrixinfer.bus.errors import Conflict, QueueFull, TooLarge
+from matrixinfer.bus.errors import Conflict, LeaseLost, QueueFull, TooLarge
 from matrixinfer.bus.memory.consumer import ConsumerState
 from matrixinfer.bus.memory.matching import matches, overlaps
 from matrixinfer.bus.ports.queue import Consumer, Stored
@@ -88,6 +88,8 @@ class StreamState:
         if spec.exclusive:
             for other in [c for c in self.consumers.values() if c.spec.filter == spec.filter]:
                 if other.spec.name != spec.name:
+                    if other.spec.exclusive and other.spec.epoch > spec.epoch:
+                        raise LeaseLost(f"consumer {spec.name!r}: {other.spec.name!r} of a later epoch reads already")
                     other.superseded = True
                     self.close(other)
         state = self.consumers.get(spec.name)

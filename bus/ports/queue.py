@@ -33,7 +33,8 @@ class Consumer:
 
     An unacknowledged message comes again after `ack_wait_s`, to this consumer's next reader. `exclusive` makes
     `consume` first delete every other consumer with the same filter: late acknowledgements sent through the deleted
-    ones have no effect, and what they held is delivered anew.
+    ones have no effect, and what they held is delivered anew. Of two exclusive consumers the one with the larger
+    `epoch` stays: `consume` of an older one raises LeaseLost instead of deleting it.
     """
 
     stream: str
@@ -42,6 +43,7 @@ class Consumer:
     ack_wait_s: float
     max_ack_pending: int
     exclusive: bool = False
+    epoch: int = 0
 
 
 class Delivery(Protocol):

@@ -1,0 +1,66 @@
+"""From settings to a Bus: connects, checks the server, declares the topology, builds the adapters."""
+
+from __future__ import annotations
+
+from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.clock import Clock
+from matrixinfer.bus.errors import Malformed
+from matrixinfer.bus.jetstream.connection import Connection
+from matrixinfer.bus.jetstream.declare import check_level, find_drift
+from matrixinfer.bus.jetstream.queue import JetStreamQueue
+from matrixinfer.bus.jetstream.signals import NatsSignals
+from matrixinfer.bus.jetstream.store import JetStreamStore
+from matrixinfer.bus.ports.store import Store
+from matrixinfer.bus.settings import BusSettings
+from matrixinfer.bus.store_leases import StoreLeases
+from matrixinfer.bus.subjects import Subjects
+from matrixinfer.bus.topology import BUCKETS
+
+
+async def connect(settings: BusSettings, clock: Clock) -> Bus:
+    """A Bus on the server of `settings`, with the topology declared.
+
+    Raises Unavailable (no server), Incompatible (too old, or without JetStream), Denied (the user may not).
+    """
+    connection = Connection(settings, clock)
+    await connection.open()
+    try:
+        await connection.prepare()
+    except BaseException:
+        await connection.close()
+        raise
+    return _bus(connection)
+
+
+async def drift(settings: BusSettings, clock: Clock) -> list[str]:
+    """How the server differs from the topology, a line for each difference; changes nothing."""
+    connection = Connection(settings, clock)
+    await connection.open()
+    try:
+        check_level(await connection.api.call("INFO"))
+        return await find_drift(connection.api, connection.names, settings.replicas)
+    finally:
+        await connection.close()
+
+
+def _bus(connection: Connection) -> Bus:
+    subjects = Subjects(connection.settings.prefix)
+    specs = {spec.name: spec for spec in BUCKETS}
+    stores: dict[str, JetStreamStore] = {}
+
+    def store(bucket: str) -> Store:
+        if bucket not in specs:
+            raise Malformed(f"there is no bucket {bucket!r} in the topology; there are {', '.join(specs)}")
+        if bucket not in stores:
+            stores[bucket] = JetStreamStore(connection, specs[bucket])
+        return stores[bucket]
+
+    return Bus(
+        subjects=subjects,
+        clock=connection.clock,
+        link=connection,
+        queue=JetStreamQueue(connection, subjects),
+        signals=NatsSignals(connection),
+        leases=StoreLeases(store("LEASES")),
+        store=store,
+    )

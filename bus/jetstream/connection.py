@@ -1,0 +1,174 @@
+"""One connection and what happens when it breaks: all that the adapters share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from nats import errors as nats_errors
+
+from matrixinfer.bus.clock import Clock
+from matrixinfer.bus.errors import BusError, Unavailable
+from matrixinfer.bus.jetstream.answers import Answers
+from matrixinfer.bus.jetstream.api import Api
+from matrixinfer.bus.jetstream.client import Client
+from matrixinfer.bus.jetstream.declare import declare, server_clock_ahead_s
+from matrixinfer.bus.jetstream.names import Names
+from matrixinfer.bus.jetstream.posts import Posts
+from matrixinfer.bus.settings import BusSettings
+
+logger = logging.getLogger("matrixinfer.bus.jetstream.connection")
+
+Restorer = Callable[[], Awaitable[None]]
+
+RECONNECT_WAIT_S = 0.25
+PING_INTERVAL_S = 5
+PINGS_OUTSTANDING = 2
+_RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+def inbox_prefix(url: str) -> str:
+    """Each user has inboxes of its own: nobody may listen to another's answers."""
+    user = urlsplit(url.split(",", maxsplit=1)[0]).username
+    return f"_INBOX.{user}" if user else "_INBOX"
+
+
+def without_password(url: str) -> str:
+    return ",".join(part.rsplit("@", 1)[-1] for part in url.split(","))
+
+
+class Connection:
+    """Keeps the Link port. `open` before anything else."""
+
+    def __init__(self, settings: BusSettings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.names = Names(settings.prefix)
+        self.server_ahead_s = 0.0
+        self.on_reconnect: list[Restorer] = []
+        """The adapters' own: called when the topology is there again, before the handlers of `on_restored`."""
+        self.on_close: list[Callable[[], Awaitable[None]]] = []
+        self._restored: list[Restorer] = []
+        self._restoring: asyncio.Task[None] | None = None
+        self._up_since: float | None = None
+        self._closed = False
+
+    async def open(self) -> None:
+        """Raises Unavailable, naming the server, when it cannot be reached within `connect_timeout_s`."""
+        self.client = Client()
+        url = self.settings.url
+        try:
+            async with asyncio.timeout(self.settings.connect_timeout_s):
+                await self._connect(url)
+        except (TimeoutError, nats_errors.Error, OSError) as error:
+            await self.client.close()
+            last = self.client.last_error or error
+            raise Unavailable(f"no NATS server answers at {without_password(url)}: {last}") from error
+        self._up_since = self.clock.monotonic()
+        self.answers = Answers(self.client)
+        self.api = Api(self.answers, self.settings.request_timeout_s)
+        self.posts = Posts(self.client, self.clock, self.names, self.settings.request_timeout_s)
+
+    async def prepare(self) -> list[str]:
+        """Make the server agree with the topology; a server that just started may not be ready yet. Returns the
+        differences that are left."""
+        deadline = self.clock.monotonic() + self.settings.connect_timeout_s
+        for attempt in range(1_000_000):
+            try:
+                left = await declare(self.api, self.names, self.settings.replicas)
+                self.server_ahead_s = await server_clock_ahead_s(self.api, self.names, self.clock)
+                return left
+            except Unavailable:
+                if self.clock.monotonic() > deadline or self._closed:
+                    raise
+            await self.clock.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
+        raise AssertionError("unreachable")
+
+    def is_up(self) -> bool:
+        return self._up_since is not None and bool(self.client.is_connected)
+
+    def up_since(self) -> float | None:
+        return self._up_since if self.is_up() else None
+
+    def on_restored(self, handler: Restorer) -> None:
+        self._restored.append(handler)
+
+    async def flush(self) -> None:
+        """Wait until the server has taken what was sent. Raises Unavailable."""
+        try:
+            await self.client.flush(timeout=self.settings.request_timeout_s)  # type: ignore[arg-type]  # any number does
+        except (nats_errors.Error, TimeoutError) as error:
+            raise Unavailable(f"the NATS server does not answer: {error}") from error
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for leave in list(self.on_close):
+            await leave()
+        if self.client.is_connected:
+            try:
+                await self.flush()
+            except Unavailable as error:
+                logger.warning("closing without having sent everything: %s", error)
+        if self._restoring is not None:
+            self._restoring.cancel()
+        self.posts.close()
+        await self.client.close()
+
+    async def _connect(self, url: str) -> None:
+        await self.client.connect(
+            servers=url.split(","),
+            name=self.settings.name,
+            inbox_prefix=inbox_prefix(url),
+            pending_size=self.settings.pending_bytes,
+            connect_timeout=2,
+            reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # any number does
+            max_reconnect_attempts=-1,
+            ping_interval=PING_INTERVAL_S,
+            max_outstanding_pings=PINGS_OUTSTANDING,
+            skip_subject_validation=True,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+        )
+
+    async def _on_error(self, error: Exception) -> None:
+        logger.log(logging.DEBUG if not self.is_up() else logging.WARNING, "connection to NATS: %r", error)
+
+    async def _on_disconnected(self) -> None:
+        if self._up_since is None:
+            return
+        self._up_since = None
+        self.answers.fail_all("the connection broke")
+        self.posts.fail_all("the connection broke")
+        if not self._closed:
+            logger.warning("the connection to the NATS server is broken; trying again")
+
+    async def _on_closed(self) -> None:
+        if not self._closed:
+            logger.critical("nats-py closed the connection for good: %s", self.client.last_error)
+
+    async def _on_reconnected(self) -> None:
+        """Called inside nats-py's reconnecting, which must not wait for our questions: a task does the rest."""
+        self._up_since = self.clock.monotonic()
+        if self._restoring is not None:
+            self._restoring.cancel()
+        self._restoring = asyncio.create_task(self._restore(), name="restore the bus after a reconnect")
+
+    async def _restore(self) -> None:
+        logger.info("connected to the NATS server again")
+        while True:
+            try:
+                await self.prepare()
+                break
+            except BusError as error:
+                logger.warning("connected, but the topology is not there yet: %s", error)
+        for restore in [*self.on_reconnect, *self._restored]:
+            try:
+                await restore()
+            except Exception:
+                logger.exception("%r failed after a reconnect", restore)
