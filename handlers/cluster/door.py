@@ -54,6 +54,14 @@ class Door:
         self._subscriptions: list[Subscription] = []
         self._answers: set[asyncio.Task[None]] = set()
 
+    async def run(self) -> None:
+        """Open until cancelled."""
+        try:
+            await self.open()
+            await asyncio.Event().wait()
+        finally:
+            await self.close()
+
     async def open(self) -> None:
         await self._serve("apply", Apply, self._apply)
         await self._serve("get", Get, self._get)

@@ -39,7 +39,8 @@ class Cluster(Protocol):
 
     def list(self, kind: type[R], namespace: str | None = None, labels: Mapping[str, str] | None = None) -> list[R]:
         """The objects of `namespace` (None: of all) that have all of `labels`, sorted by namespace and name.
-        Raises Unreadable."""
+
+        An object that this version cannot understand is left out (it was logged when it came)."""
         ...
 
     async def apply(self, resource: R) -> R:

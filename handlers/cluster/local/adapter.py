@@ -59,7 +59,7 @@ class LocalCluster:
         return None if cached is None else cast(R, cached.readable())
 
     def list(self, kind: type[R], namespace: str | None = None, labels: Mapping[str, str] | None = None) -> list[R]:
-        found = [cached.readable() for cached in self._cache.select(kind.__name__, namespace, labels or {})]
+        found = self._cache.select(kind.__name__, namespace, labels or {})
         return cast("list[R]", sorted(found, key=lambda resource: resource.key))
 
     async def apply(self, resource: R) -> R:

@@ -32,9 +32,6 @@ class Cached:
     """One object: as stored, and as a resource unless this version cannot read it (`problem` says why)."""
 
     revision: int
-    namespace: str
-    name: str
-    labels: Mapping[str, str]
     resource: Resource | None
     problem: str = ""
 
@@ -54,11 +51,13 @@ class Cache:
     def get(self, kind: str, key: str) -> Cached | None:
         return self._kinds[kind].get(key)
 
-    def select(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> Iterator[Cached]:
+    def select(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> Iterator[Resource]:
+        """Only what can be read."""
         wanted = labels.items()
-        for cached in self._kinds[kind].values():
-            if (namespace is None or cached.namespace == namespace) and wanted <= cached.labels.items():
-                yield cached
+        for resource in (cached.resource for cached in self._kinds[kind].values() if cached.resource is not None):
+            metadata = resource.metadata
+            if (namespace is None or metadata.namespace == namespace) and wanted <= metadata.labels.items():
+                yield resource
 
     # -- what the watch brings
     def load(self, entries: Mapping[str, Entry]) -> None:
@@ -145,22 +144,15 @@ class Cache:
 def read(entry: Entry) -> Cached:
     """The entry as an object; what cannot be read is kept with its problem, and logged once, here."""
     kind, namespace, name = parse_key(entry.key)
-    body: dict[str, Any] = {}
     try:
-        body = json.loads(entry.value)
+        body: dict[str, Any] = json.loads(entry.value)
         body["metadata"]["resourceVersion"] = str(entry.revision)
         resource = KINDS[kind].type.read(body)
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         problem = f"{kind} {namespace}/{name} cannot be read by this version: {error}"
         logger.error("%s", problem)
-        return Cached(entry.revision, namespace, name, _labels_of(body), None, problem)
-    return Cached(entry.revision, namespace, name, resource.metadata.labels, resource)
-
-
-def _labels_of(body: object) -> dict[str, str]:
-    metadata = body.get("metadata") if isinstance(body, dict) else None
-    labels = metadata.get("labels") if isinstance(metadata, dict) else None
-    return labels if isinstance(labels, dict) else {}
+        return Cached(entry.revision, None, problem)
+    return Cached(entry.revision, resource)
 
 
 def _kind_of(key: str) -> str | None:

@@ -5,19 +5,14 @@ None of them changes its arguments; each returns the given `current` itself when
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
+from matrixinfer.handlers.api.times import timestamp
 from matrixinfer.handlers.errors import Conflicted
 
 Body = dict[str, Any]
 
 _OURS = ("labels", "annotations", "ownerReferences")
-
-
-def timestamp(unix_s: float) -> str:
-    """RFC 3339 in UTC, as Kubernetes writes it."""
-    return datetime.fromtimestamp(int(unix_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def created(desired: Body, *, uid: str, now: float) -> Body:

@@ -1,0 +1,14 @@
+"""Times of day as Kubernetes writes them: RFC 3339, UTC, whole seconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def timestamp(unix_s: float) -> str:
+    return datetime.fromtimestamp(int(unix_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def unix_seconds(text: str) -> float:
+    """The inverse of `timestamp`; also reads fractions and offsets."""
+    return datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,65 @@
+"""Builds a handlers process out of the roles it was asked for, and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+
+from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.settings import BusSettings
+from matrixinfer.handlers.cluster.door import Door
+from matrixinfer.handlers.cluster.local.adapter import LocalCluster
+from matrixinfer.handlers.cluster.local.garbage import GarbageCollector
+from matrixinfer.handlers.errors import HandlerError
+from matrixinfer.handlers.reconcile.consume import ReconcileQueue
+from matrixinfer.handlers.reconcile.loop import Loop
+from matrixinfer.handlers.reconcile.watch import Watcher
+from matrixinfer.handlers.settings import HandlersSettings
+
+logger = logging.getLogger("matrixinfer.handlers.main")
+
+Jobs = dict[str, Coroutine[None, None, None]]
+
+
+async def serve(settings: HandlersSettings, bus: Bus, bus_settings: BusSettings, stop: asyncio.Event) -> None:
+    """Returns after a clean end that `stop` asked for. Anything that ends by itself ends the whole with its error (an
+    ExceptionGroup), so that whoever started the process starts it again."""
+    jobs: Jobs = {}
+    if settings.roles & {"cluster", "reconcile"}:
+        jobs |= await _control_plane(settings, bus)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_endless(name, job, stop), name=name) for name, job in jobs.items()]
+        if "dispatch" in settings.roles:
+            group.create_task(_endless("dispatch", _dispatch(bus, stop), stop), name="dispatch")
+        logger.info("handlers serve: %s", ", ".join(sorted(settings.roles)))
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+
+
+async def _control_plane(settings: HandlersSettings, bus: Bus) -> Jobs:
+    cluster = await LocalCluster.open(bus)
+    jobs: Jobs = {"cluster cache": cluster.run()}
+    if "cluster" in settings.roles:
+        jobs["garbage collection"] = GarbageCollector(bus, cluster).run()
+        jobs["cluster door"] = Door(bus, cluster).run()
+    if "reconcile" in settings.roles:
+        loop = Loop(cluster, bus.store("SERVING"), bus.clock, agent_image=settings.agent_image)
+        jobs["reconcile watch"] = Watcher(bus, cluster, resync_s=settings.resync_s).run()
+        jobs["reconcile queue"] = ReconcileQueue(bus, loop.reconcile).run()
+    return jobs
+
+
+def _dispatch(bus: Bus, stop: asyncio.Event) -> Coroutine[None, None, None]:
+    """Imported where it is asked for: a process without the role does not carry it. Ends by `stop` itself."""
+    from matrixinfer.handlers.dispatch import main as dispatch
+    from matrixinfer.handlers.dispatch.settings import DispatchSettings
+
+    return dispatch.run(DispatchSettings(), bus, stop)
+
+
+async def _endless(name: str, job: Coroutine[None, None, None], stop: asyncio.Event) -> None:
+    await job
+    if not stop.is_set():
+        raise HandlerError(f"{name} ended by itself; expected it to run until the process is told to stop")

@@ -1,0 +1,146 @@
+"""One key in work: gather what its kind needs, let the pure reconciler decide, do what it says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from matrixinfer.bus.clock import Clock
+from matrixinfer.bus.contracts import encode
+from matrixinfer.bus.contracts.serving import pool_key, route_key
+from matrixinfer.bus.errors import BusError, Conflict, Reject, Retry
+from matrixinfer.bus.ports import Store
+from matrixinfer.bus.subjects import key as bucket_key
+from matrixinfer.handlers.api import labels
+from matrixinfer.handlers.api.meta import Resource
+from matrixinfer.handlers.api.model import Model
+from matrixinfer.handlers.api.modelinfer import ModelInfer
+from matrixinfer.handlers.api.modelroute import ModelRoute
+from matrixinfer.handlers.api.modelserver import ModelServer
+from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.cluster.port import Cluster
+from matrixinfer.handlers.errors import ClusterError, Conflicted, NotFound
+from matrixinfer.handlers.reconcile import model, modelinfer, modelroute, modelserver
+from matrixinfer.handlers.reconcile.plan import Plan
+from matrixinfer.handlers.reconcile.pods import wanted_slots
+from matrixinfer.handlers.reconcile.triggers import Key
+
+logger = logging.getLogger("matrixinfer.handlers.reconcile.loop")
+
+CONFLICT_RETRY_S = 0.05
+FIRST_RETRY_S = 0.25
+LAST_RETRY_S = 30.0
+
+
+class Loop:
+    """`reconcile` may run for several keys at once; two runs of one key at once do no harm, but waste."""
+
+    def __init__(self, cluster: Cluster, serving: Store, clock: Clock, *, agent_image: str) -> None:
+        self._cluster = cluster
+        self._serving = serving
+        self._clock = clock
+        self._agent_image = agent_image
+        self._failures: dict[Key, int] = {}
+        self._deciders: dict[str, Callable[[str, str], Awaitable[Plan]]] = {
+            "Model": self._decide_model,
+            "ModelInfer": self._decide_modelinfer,
+            "ModelServer": self._decide_modelserver,
+            "ModelRoute": self._decide_modelroute,
+        }
+
+    async def reconcile(self, key: Key) -> None:
+        """Bring what the key names closer to what is wanted. Raises Retry (look again later) and Reject (nothing to
+        do for such a key), nothing else."""
+        decide = self._deciders.get(key.kind)
+        if decide is None:
+            raise Reject(f"no reconciler for kind {key.kind!r}; expected one of {', '.join(sorted(self._deciders))}")
+        try:
+            plan = await decide(key.namespace, key.name)
+            await self._act(key, plan)
+        except (Conflict, Conflicted) as error:
+            raise Retry(CONFLICT_RETRY_S, str(error)) from error
+        except (BusError, ClusterError) as error:
+            raise self._retry(key, str(error)) from error
+        except Exception as error:
+            logger.exception("reconciling %s %s/%s met a defect", *key)
+            raise self._retry(key, f"{type(error).__name__}: {error}") from error
+        self._failures.pop(key, None)
+        if plan.again_after_s is not None:
+            raise Retry(plan.again_after_s, "something is due then")
+
+    def _retry(self, key: Key, reason: str) -> Retry:
+        """Each failure in a row doubles the wait."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        return Retry(min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(failures, 10)), reason)
+
+    # -- gather and decide
+    async def _decide_model(self, namespace: str, name: str) -> Plan:
+        subject = self._cluster.get(Model, namespace, name)
+        if subject is None or subject.is_terminating:
+            return Plan()  # the cluster deletes what it owns
+        nearby: list[Resource] = [
+            *self._cluster.list(ModelInfer, namespace),
+            *self._cluster.list(ModelServer, namespace),
+            *self._cluster.list(ModelRoute, namespace),
+        ]
+        return model.decide(subject, nearby, agent_image=self._agent_image, now=self._clock.now())
+
+    async def _decide_modelinfer(self, namespace: str, name: str) -> Plan:
+        subject = self._cluster.get(ModelInfer, namespace, name)
+        if subject is None or subject.is_terminating:
+            return Plan()
+        pods = {pod.key: pod for pod in self._cluster.list(Pod, namespace, {labels.MODELINFER: name})}
+        for slot in wanted_slots(subject).values():
+            namesake = self._cluster.get(Pod, namespace, slot.name)
+            if namesake is not None:
+                pods[namesake.key] = namesake
+        return modelinfer.decide(subject, pods.values(), now=self._clock.now())
+
+    async def _decide_modelserver(self, namespace: str, name: str) -> Plan:
+        entries = await self._entries(pool_key(namespace, name), bucket_key("pod", namespace, name))
+        subject = self._cluster.get(ModelServer, namespace, name)
+        if subject is None or subject.is_terminating:
+            return modelserver.decide_gone(entries)
+        pods = self._cluster.list(Pod, namespace, subject.spec.workload_selector.match_labels)
+        others = [other for other in self._cluster.list(ModelServer, namespace) if other.key != subject.key]
+        return modelserver.decide(subject, pods, others, entries, now=self._clock.now())
+
+    async def _decide_modelroute(self, namespace: str, name: str) -> Plan:
+        entries = await self._entries(route_key(namespace, name))
+        subject = self._cluster.get(ModelRoute, namespace, name)
+        if subject is None or subject.is_terminating:
+            return modelroute.decide_gone(entries)
+        others = [other for other in self._cluster.list(ModelRoute) if other.key != subject.key]
+        servers = {server.metadata.name: server for server in self._cluster.list(ModelServer, namespace)}
+        return modelroute.decide(subject, others, servers, entries, now=self._clock.now())
+
+    async def _entries(self, *prefixes: str) -> dict[str, bytes]:
+        """Read from the bucket, not from a cache: the last run for this key may have been in another process."""
+        found: dict[str, bytes] = {}
+        for prefix in prefixes:
+            found |= {name: entry.value for name, entry in (await self._serving.entries(prefix)).items()}
+        return found
+
+    # -- act
+    async def _act(self, key: Key, plan: Plan) -> None:
+        for resource in plan.applies:
+            await self._cluster.apply(resource)
+            logger.info("%s %s/%s: applied %s %s", *key, resource.kind, resource.metadata.name)
+        for name, value in plan.serving.items():
+            if value is None:
+                await self._serving.delete(name)
+            else:
+                await self._serving.put(name, encode(value))
+        for resource in plan.deletes:
+            kind, namespace, name = resource.key
+            await self._cluster.delete(type(resource), namespace, name, uid=resource.metadata.uid)
+            logger.info("%s %s/%s: deleted %s %s", *key, kind, name)
+        if plan.status is not None:
+            await self._write_status(plan.status)
+
+    async def _write_status(self, status: Resource) -> None:
+        try:
+            await self._cluster.update_status(status)
+        except NotFound:
+            logger.debug("%s %s/%s went before its status was written", *status.key)

@@ -1,0 +1,97 @@
+"""ModelRoute → its compiled route in SERVING. Pure.
+
+Of two routes for one name the oldest wins, and the loser says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from matrixinfer.bus.contracts.serving import Route, Rule, Target, route_key
+from matrixinfer.handlers.api.conditions import condition, updated
+from matrixinfer.handlers.api.meta import Condition
+from matrixinfer.handlers.api.modelroute import ModelRoute, ModelRouteStatus, RouteRule, seconds
+from matrixinfer.handlers.api.modelserver import ModelServer
+from matrixinfer.handlers.api.times import timestamp, unix_seconds
+from matrixinfer.handlers.reconcile.plan import Contract, Plan, listed, serving_changes
+
+Servers = Mapping[str, ModelServer]
+
+
+def decide(
+    route: ModelRoute,
+    others: Iterable[ModelRoute],
+    servers: Servers,
+    serving: Mapping[str, bytes],
+    *,
+    now: float,
+) -> Plan:
+    """`others`: the other routes of all namespaces, for clients name a model without one. `servers`: the ModelServers
+    of the route's namespace by name. `serving`: the entry that this route has in SERVING now, if any."""
+    winners = [other for other in others if other.age_order < route.age_order and other.names & route.names]
+    wanted: dict[str, Contract] = {}
+    if not winners:
+        wanted[route_key(route.metadata.namespace, route.metadata.name)] = compiled(route, servers)
+    conditions = (_accepted(route, winners), _resolved(route, servers))
+    generation = route.metadata.generation
+    status = ModelRouteStatus(
+        observed_generation=generation,
+        conditions=updated(route.status.conditions, conditions, generation=generation, now=timestamp(now)),
+    )
+    return Plan(
+        serving=serving_changes(wanted, serving),
+        status=None if status == route.status else route.model_copy(update={"status": status}),
+    )
+
+
+def decide_gone(serving: Mapping[str, bytes]) -> Plan:
+    """The ModelRoute is not there any more."""
+    return Plan(serving=serving_changes({}, serving))
+
+
+def compiled(route: ModelRoute, servers: Servers) -> Route:
+    """What the gateway reads. Targets that do not exist stay in it: the gateway passes them over until they come."""
+    created = route.metadata.creation_timestamp
+    return Route(
+        namespace=route.metadata.namespace,
+        name=route.metadata.name,
+        model=route.spec.model_name,
+        rules=[_rule(rule, servers) for rule in route.spec.rules],
+        adapters=list(route.spec.lora_adapters),
+        created_s=unix_seconds(created) if created else 0.0,
+        timeout_s=seconds(route.spec.timeout) if route.spec.timeout else 0.0,
+    )
+
+
+def _rule(rule: RouteRule, servers: Servers) -> Rule:
+    return Rule(
+        targets=[
+            Target(target.model_server_name, target.weight, _served_name(servers.get(target.model_server_name)))
+            for target in rule.target_models
+        ],
+        headers={name: match.exact for name, match in rule.model_match.headers.items()},
+    )
+
+
+def _served_name(server: ModelServer | None) -> str:
+    return server.spec.model if server is not None else ""
+
+
+def _accepted(route: ModelRoute, winners: list[ModelRoute]) -> Condition:
+    if not winners:
+        return condition("Accepted", True, "Accepted", f"answers for {listed(route.names)}")
+    oldest = min(winners, key=lambda other: other.age_order)
+    message = (
+        f"the older ModelRoute {oldest.metadata.namespace}/{oldest.metadata.name} answers for "
+        f"{listed(route.names & oldest.names)}; choose another name or delete that route"
+    )
+    return condition("Accepted", False, "NameTaken", message)
+
+
+def _resolved(route: ModelRoute, servers: Servers) -> Condition:
+    named = {target.model_server_name for rule in route.spec.rules for target in rule.target_models}
+    missing = named - servers.keys()
+    if missing:
+        message = f"no ModelServer {listed(missing)} in namespace {route.metadata.namespace}"
+        return condition("ResolvedRefs", False, "ModelServerNotFound", message)
+    return condition("ResolvedRefs", True, "Resolved", "every target exists")

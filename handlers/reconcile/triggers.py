@@ -1,0 +1,80 @@
+"""Whom a change concerns: the keys that shall be reconciled because of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from matrixinfer.handlers.api.meta import Resource
+from matrixinfer.handlers.api.modelroute import ModelRoute
+from matrixinfer.handlers.api.modelserver import ModelServer
+from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.cluster.port import ObjectChange
+
+RECONCILED = ("Model", "ModelInfer", "ModelServer", "ModelRoute")
+
+
+class Key(NamedTuple):
+    kind: str
+    namespace: str
+    name: str
+
+
+def concerned(change: ObjectChange, servers: Iterable[ModelServer], routes: Iterable[ModelRoute]) -> set[Key]:
+    """`servers` and `routes`: all there are. A change of the status alone concerns the owner, not the object."""
+    newest = change.newest
+    keys: set[Key] = set()
+    if newest.kind in RECONCILED and _is_more_than_status(change):
+        keys.add(Key(*newest.key))
+    owner = newest.owner()
+    if owner is not None and owner.kind in RECONCILED:
+        keys.add(Key(owner.kind, newest.metadata.namespace, owner.name))
+    if isinstance(newest, Pod):
+        keys |= _pools_of(change, servers)
+    elif isinstance(newest, ModelServer) and _is_more_than_status(change):
+        keys |= _around_server(newest, servers, routes)
+    elif isinstance(newest, ModelRoute) and _is_more_than_status(change):
+        keys |= _rivals(change, routes)
+    return keys
+
+
+def _is_more_than_status(change: ObjectChange) -> bool:
+    if change.before is None or change.after is None:
+        return True
+    return _without_status(change.before) != _without_status(change.after)
+
+
+def _without_status(resource: Resource) -> tuple[object, ...]:
+    metadata = resource.metadata
+    return (
+        metadata.uid,
+        metadata.generation,
+        metadata.labels,
+        metadata.annotations,
+        metadata.owner_references,
+        metadata.deletion_timestamp,
+    )
+
+
+def _pools_of(change: ObjectChange, servers: Iterable[ModelServer]) -> set[Key]:
+    """Also the pools that the pod has left by a change of its labels."""
+    sides = [side for side in (change.before, change.after) if side is not None]
+    return {Key(*server.key) for server in servers if any(server.selects(side) for side in sides)}
+
+
+def _around_server(server: ModelServer, servers: Iterable[ModelServer], routes: Iterable[ModelRoute]) -> set[Key]:
+    """Pools that may win or lose pods, and routes that lead here."""
+    namespace, name = server.metadata.namespace, server.metadata.name
+    keys = {Key(*other.key) for other in servers if other.metadata.namespace == namespace}
+    return keys | {Key(*route.key) for route in routes if route.metadata.namespace == namespace and _leads(route, name)}
+
+
+def _leads(route: ModelRoute, server: str) -> bool:
+    return any(target.model_server_name == server for rule in route.spec.rules for target in rule.target_models)
+
+
+def _rivals(change: ObjectChange, routes: Iterable[ModelRoute]) -> set[Key]:
+    """Routes that share a name with what the route was or is."""
+    sides = [side for side in (change.before, change.after) if isinstance(side, ModelRoute)]
+    names = frozenset[str]().union(*(side.names for side in sides))
+    return {Key(*route.key) for route in routes if route.names & names}

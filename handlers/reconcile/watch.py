@@ -1,0 +1,130 @@
+"""Changes become keys on RECONCILE: whatever happened, each object concerned is looked at once more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.errors import BusError
+from matrixinfer.bus.ids import new_boot_id
+from matrixinfer.bus.ports import Store
+from matrixinfer.bus.subjects import parse_key
+from matrixinfer.handlers.api.meta import Resource
+from matrixinfer.handlers.api.model import Model
+from matrixinfer.handlers.api.modelinfer import ModelInfer
+from matrixinfer.handlers.api.modelroute import ModelRoute
+from matrixinfer.handlers.api.modelserver import ModelServer
+from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.cluster.port import Cluster, ObjectChange
+from matrixinfer.handlers.reconcile.triggers import Key, concerned
+
+logger = logging.getLogger("matrixinfer.handlers.reconcile.watch")
+
+RETRY_S = 0.5
+_RECONCILED: tuple[type[Resource], ...] = (Model, ModelInfer, ModelServer, ModelRoute)
+_OWNERS_OF_ENTRIES = {"pool": "ModelServer", "pod": "ModelServer", "route": "ModelRoute"}
+
+
+class Watcher:
+    """Every handlers process runs one. A key that waits to be posted is posted once, however often it changed.
+
+    The message id names the change and this process: the same change heard by several processes is reconciled several
+    times, because a process that has not heard of it yet may be the first to get the key, and would see nothing to do.
+    """
+
+    def __init__(self, bus: Bus, cluster: Cluster, *, resync_s: float) -> None:
+        self._bus = bus
+        self._cluster = cluster
+        self._serving: Store = bus.store("SERVING")
+        self._resync_s = resync_s
+        self._boot = new_boot_id()
+        self._rounds = 0
+        self._pending: dict[Key, str] = {}
+        self._has_pending = asyncio.Event()
+        self._resync_due = asyncio.Event()
+        self._resync_due.set()
+        bus.link.on_restored(self._restored)
+
+    async def run(self) -> None:
+        """Until cancelled; begins with every object that is there."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._resync())
+            group.create_task(self._tick())
+            group.create_task(self._post())
+
+    async def _restored(self) -> None:
+        self._resync_due.set()
+
+    async def _listen(self) -> None:
+        async for change in self._cluster.watch([*_RECONCILED, Pod]):
+            servers, routes = self._cluster.list(ModelServer), self._cluster.list(ModelRoute)
+            for key in concerned(change, servers, routes):
+                self._remember(key, _change_id(change))
+
+    async def _tick(self) -> None:
+        while True:
+            await self._bus.clock.sleep(self._resync_s)
+            self._resync_due.set()
+
+    async def _resync(self) -> None:
+        while True:
+            await self._resync_due.wait()
+            self._resync_due.clear()
+            try:
+                keys = await self._everything()
+            except BusError as error:
+                logger.warning("resync did not begin and is tried again in %g s: %s", RETRY_S, error)
+                self._resync_due.set()
+                await self._bus.clock.sleep(RETRY_S)
+                continue
+            self._rounds += 1
+            for key in keys:
+                self._remember(key, f"resync:{self._rounds}")
+
+    async def _everything(self) -> set[Key]:
+        """Objects, and what is in SERVING: the deletion of its object may have been missed."""
+        keys = {Key(*resource.key) for kind in _RECONCILED for resource in self._cluster.list(kind)}
+        for entry in await self._serving.entries():
+            family, namespace, name, *_ = parse_key(entry)
+            if family in _OWNERS_OF_ENTRIES:
+                keys.add(Key(_OWNERS_OF_ENTRIES[family], namespace, name))
+        return keys
+
+    def _remember(self, key: Key, cause: str) -> None:
+        self._pending[key] = cause
+        self._has_pending.set()
+
+    async def _post(self) -> None:
+        while True:
+            await self._has_pending.wait()
+            self._has_pending.clear()
+            batch, self._pending = self._pending, {}
+            failed = await self._post_all(batch)
+            if failed:
+                self._pending = failed | self._pending
+                self._has_pending.set()
+                await self._bus.clock.sleep(RETRY_S)
+
+    async def _post_all(self, batch: dict[Key, str]) -> dict[Key, str]:
+        """Returns what could not be posted."""
+        results = await asyncio.gather(*(self._post_one(key, cause) for key, cause in batch.items()))
+        failed = {key: cause for (key, cause), error in zip(batch.items(), results, strict=True) if error is not None}
+        if failed:
+            reason = next(error for error in results if error is not None)
+            logger.warning("%d keys could not be posted and are tried again: %s", len(failed), reason)
+        return failed
+
+    async def _post_one(self, key: Key, cause: str) -> BusError | None:
+        message_id = f"{'/'.join(key)}:{cause}:{self._boot}"
+        try:
+            await (await self._bus.queue.post(self._bus.subjects.reconcile(*key), b"", message_id=message_id))
+        except BusError as error:
+            return error
+        return None
+
+
+def _change_id(change: ObjectChange) -> str:
+    metadata = change.newest.metadata
+    return f"{metadata.uid}:{metadata.resource_version if change.after is not None else 'gone'}"
