@@ -1,6 +1,6 @@
 """Prints docs/settings.md: every setting of every process, read from the settings classes themselves.
 
-    python scripts/settings_table.py > docs/settings.md
+python scripts/settings_table.py > docs/settings.md
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import matrixinfer
 HEAD = """\
 # Settings
 
-Made by `make docs` from the settings classes; a test compares. A flag of the command line wins over the environment, the
-environment over the default. A value that does not fit stops the start with the variable's name.
+Made by `make docs` from the settings classes; a test compares. A flag of the command line wins over the environment,
+the environment over the default. A value that does not fit stops the start with the variable's name.
 """
 
 

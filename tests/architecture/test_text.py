@@ -6,17 +6,39 @@ import pytest
 
 from support.checkout import ROOT, files, name
 
-TEXTS = [path for path in files() if path.suffix not in {".gguf", ".png", ".whl", ".lock"} and path != ROOT / "LICENSE"]
-HOSTS = re.compile(r"https?://([A-Za-z0-9.-]+\.[A-Za-z]+)")
-KNOWN_HOSTS = re.compile(r"(?:.*\.)?example(?:\.(?:com|org|net))?|.*\.(?:test|invalid|local|svc)|localhost")
-MACHINE = re.compile(r"(?<![\w.$}-])/(?:root|work|home/[a-z]\w*|Users)(?:/\w|\b(?=[\s\"'`]))")
-INDEX = re.compile(r"--(?:extra-)?index[-]url|--find[-]links|PIP_[I]NDEX|--trusted[-]host")
+NOT_TEXT = {".gguf", ".png", ".whl"}
+TEXTS = [path for path in files() if path.suffix not in NOT_TEXT and path != ROOT / "LICENSE"]
+
+FOREIGN_HOST = re.compile(
+    r"https?://(?!(?:[\w-]+\.)*example(?:\.(?:com|org|net))?\b|[\w.-]+\.(?:test|invalid|local|svc)\b)[\w-]+(?:\.[\w-]+)*\.[a-z]+"
+)
+MACHINE_PATH = re.compile(r"(?<![\w.$}~-])/(?:root|work|home/[a-z]\w*|Users)(?:/\w|(?=[\s\"'`]))")
+PACKAGE_INDEX = re.compile(r"--(?:extra-)?index[-]url|--find[-]links|PIP_[I]NDEX|--trusted[-]host")
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=name)
-def test_a_file_names_nobodys_machine_and_no_foreign_host(path):
-    text = path.read_text()
-    foreign = {host for host in HOSTS.findall(text) if not KNOWN_HOSTS.fullmatch(host)}
-    assert not foreign
-    assert not MACHINE.findall(text)
-    assert not INDEX.findall(text)
+@pytest.mark.parametrize(
+    "forbidden", [FOREIGN_HOST, MACHINE_PATH, PACKAGE_INDEX], ids=["foreign host", "machine path", "package index"]
+)
+def test_no_file_names(forbidden):
+    found = {name(path): match.group() for path in TEXTS for match in forbidden.finditer(path.read_text())}
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "text"),
+    [
+        (FOREIGN_HOST, "see https://" + "hub.somewhere.org/x"),
+        (MACHINE_PATH, "cd /" + "root/x"),
+        (MACHINE_PATH, "'/" + "home/me/x'"),
+        (PACKAGE_INDEX, "pip install --" + "index-url x"),
+    ],
+)
+def test_what_is_forbidden_is_seen(forbidden, text):
+    assert forbidden.search(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://api.example.com/v1", "https://127.0.0.1:1", "${x}/work", "a/root/b", "mi.work"]
+)
+def test_what_is_allowed_is_not_seen(text):
+    assert not any(forbidden.search(text) for forbidden in (FOREIGN_HOST, MACHINE_PATH, PACKAGE_INDEX))
