@@ -64,12 +64,12 @@ class Worker:
         publisher = Publisher(bus, self.relay, self._background, settings.post_patience_s)
         questions = Questions(bus, self.relay, publisher.republish)
         self.watchdog = Watchdog(bus, self.relay, questions, self._background)
-        self._intake = Intake(settings, bus.clock, self.serving, publisher, relay=self.relay, rng=Random())
+        self.intake = Intake(settings, bus.clock, self.serving, publisher, relay=self.relay, rng=Random())
         metrics = Metrics(in_flight=lambda: len(self.relay))
         pages = Pages(self.serving, metrics, self._why_not_ready)
-        door = HttpDoor(settings, bus.clock, self._intake, self.relay, metrics)
+        door = HttpDoor(settings, bus.clock, self.intake, self.relay, metrics)
         self._http: Server = http_server(App(door, pages.app()), settings)
-        self._nats = NatsDoor(bus, self._intake, self.relay, metrics, self._background)
+        self._nats = NatsDoor(bus, self.intake, self.relay, metrics, self._background)
 
     async def start(self) -> None:
         """Hear frames and know the routes, before any request is taken."""
@@ -98,7 +98,7 @@ class Worker:
         await self._background.close()
 
     async def _drain(self, http: asyncio.Task[None]) -> None:
-        self._intake.closing = True
+        self.intake.closing = True
         await self._nats.close()
         self._http.should_exit = True
         log.info("gateway %s stops: %d requests in flight", self.relay.gateway, len(self.relay))
@@ -118,7 +118,7 @@ class Worker:
             on_listening(url)
 
     def _why_not_ready(self) -> str:
-        if self._intake.closing:
+        if self.intake.closing:
             return "shutting down"
         if not self._bus.link.is_up():
             return "the connection to the bus is down"

@@ -18,7 +18,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 
     model: str = ""
     messages: list[msgspec.Raw] | None = None
-    prompt: msgspec.Raw | None = None
+    prompt: msgspec.Raw = msgspec.Raw()
     stream: bool | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
@@ -52,7 +52,7 @@ def _check(asked: Asked, endpoint: Endpoint) -> None:
         raise BadRequest("you must provide a `model`, one of those that /v1/models lists", param="model")
     if endpoint == "chat.completions" and not asked.messages:
         raise BadRequest("`messages` must be an array with at least one message", param="messages")
-    if endpoint == "completions" and (asked.prompt is None or bytes(asked.prompt)[:1] not in (b'"', b"[")):
+    if endpoint == "completions" and memoryview(asked.prompt)[:1] not in (b'"', b"["):
         raise BadRequest("`prompt` must be a string or an array", param="prompt")
     if asked.output_bound < 0:
         raise BadRequest(f"the bound on output tokens is {asked.output_bound}; it must be positive", param="max_tokens")
