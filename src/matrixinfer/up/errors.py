@@ -1,0 +1,30 @@
+"""Why `up` cannot start or cannot go on.
+
+UpError
+├── DataTaken     another `up` works with the same data folder
+├── PortTaken     somebody listens on the port
+├── BadOptions    flags that do not go together
+└── PartFailed    a part died again and again, or its model cannot be loaded
+"""
+
+from __future__ import annotations
+
+
+class UpError(Exception):
+    """Base of everything `up` raises."""
+
+
+class DataTaken(UpError):
+    """Two platforms would write into one folder."""
+
+
+class PortTaken(UpError):
+    """The gateway could not listen."""
+
+
+class BadOptions(UpError):
+    """What was asked for contradicts itself."""
+
+
+class PartFailed(UpError):
+    """Says which part, how it ended, and the last lines of its log."""

@@ -1,0 +1,66 @@
+"""The data folder: one platform at a time, and nothing left over from one that was killed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from matrixinfer.up import record
+from matrixinfer.up.errors import DataTaken
+from matrixinfer.up.parts import MARKER
+
+REAPER = Path(__file__).resolve().parent.parent / "reaper.py"
+
+
+@contextmanager
+def held(data_dir: Path) -> Iterator[None]:
+    """Hold the folder for this process. Raises DataTaken when another `up` has it."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    lock = os.open(data_dir / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DataTaken(_who_has_it(data_dir)) from error
+        yield
+    finally:
+        os.close(lock)
+
+
+def _who_has_it(data_dir: Path) -> str:
+    other = record.read_running(data_dir)
+    who = f"process {other.pid}, serving {other.gateway_url}" if other else "it is just starting or stopping"
+    return f"another `matrixinfer up` uses {data_dir} ({who}); stop it, or give this one a folder with --data"
+
+
+def end_leftovers(data_dir: Path) -> None:
+    """What a killed `up` left and its reaper has not ended yet; returns when nothing of it runs any more."""
+    former = record.read(data_dir)
+    if former is not None:
+        subprocess.run([sys.executable, "-P", str(REAPER), former.house], stdin=subprocess.DEVNULL, check=True)
+        record.remove(data_dir)
+
+
+class Reaper:
+    """Our own reaper: lives as long as this process, and ends what this process leaves."""
+
+    def __init__(self, house: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if name != MARKER}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(REAPER), house],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+
+    def close(self) -> None:
+        """Let it look for the last time, and wait until it has ended."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()

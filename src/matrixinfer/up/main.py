@@ -1,0 +1,159 @@
+"""Runs a platform from the first check to the last process: what `matrixinfer up` does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shlex
+import signal
+import uuid
+from collections.abc import Coroutine
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from matrixinfer import __version__
+from matrixinfer.bus.clock import SystemClock
+from matrixinfer.bus.settings import BusSettings
+from matrixinfer.up import record
+from matrixinfer.up.display import Display
+from matrixinfer.up.folder import Reaper, end_leftovers, held
+from matrixinfer.up.house import House
+from matrixinfer.up.listening import reserve
+from matrixinfer.up.options import Options
+from matrixinfer.up.parts import MARKER
+
+LOG_BYTES = 16 * 1024 * 1024
+QUESTION = "What is the capital of France?"
+
+
+async def up(options: Options, display: Display) -> None:
+    """Start the platform, say where it is, and keep it running until SIGINT, SIGTERM or SIGHUP.
+
+    Raises UpError, and what the parts raise, when it cannot start; then everything was stopped again.
+    """
+    with held(options.data_dir):
+        end_leftovers(options.data_dir)
+        with reserve(options.host, options.port) as holder:
+            _log_to(options.data_dir / "logs" / "up.log")
+            marker = uuid.uuid4().hex
+            reaper = Reaper(marker)
+            os.environ[MARKER] = marker  # every child, and theirs, inherit it
+            try:
+                await _run(options, holder.getsockname()[1], display, marker)
+            finally:
+                await asyncio.to_thread(reaper.close)
+                record.remove(options.data_dir)
+
+
+async def _run(options: Options, port: int, display: Display, marker: str) -> None:
+    def note(bus_url: str) -> None:
+        record.write(options.data_dir, _record(house.url, bus_url, options.data_dir, marker))
+
+    house = House(options, port, display, SystemClock(), on_bus=note)
+    note("")  # before anything starts: whoever comes after a crash must know the marker
+    stop = asyncio.Event()
+    _heed_signals(stop, house)
+    try:
+        with display.starting():
+            started = await _until(stop, house, house.start())
+        if started:
+            display.print(_greeting(house, options.data_dir))
+            await _until(stop, house, _for_ever())
+    finally:
+        await _stop(house, display)
+
+
+async def _until(stop: asyncio.Event, house: House, work: Coroutine[Any, Any, None]) -> bool:
+    """Run `work`; False when `stop` came first. Raises what it raised, or why a part could not be kept running."""
+    working = asyncio.create_task(work, name="up")
+    stopping = asyncio.create_task(_wait(stop), name="stop")
+    watching = asyncio.create_task(house.watch(), name="watch the parts")
+    try:
+        done, _ = await asyncio.wait({working, stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (watching, working):
+            if task in done:
+                await task
+        return working in done
+    finally:
+        for task in (working, stopping, watching):
+            task.cancel()
+        await asyncio.wait({working, stopping, watching})
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def _stop(house: House, display: Display) -> None:
+    display.say("stopping; Ctrl-C again kills", "dim")
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    await house.stop()
+    display.say(f"stopped in {loop.time() - began_s:.1f} s", "dim")
+
+
+def _heed_signals(stop: asyncio.Event, house: House) -> None:
+    """The first signal stops; the second one kills all and leaves."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            house.kill()
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal, number)
+
+
+def _log_to(path: Path) -> None:
+    """What `up` itself has to log goes to a file: the terminal is for people."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _record(url: str, bus_url: str, data_dir: Path, marker: str) -> record.Record:
+    return record.Record(
+        pid=os.getpid(),
+        house=marker,
+        version=__version__,
+        gateway_url=url,
+        bus_url=bus_url,
+        bus_prefix=BusSettings().prefix,
+        data_dir=str(data_dir),
+    )
+
+
+def _greeting(house: House, data_dir: Path) -> RenderableType:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("  API", Text(f"{house.url}/v1", "bold"))
+    facts.add_row("  models", ", ".join(house.models) or "none yet: `matrixinfer apply -f FILE`")
+    facts.add_row("  logs", str(house.logs))
+    facts.add_row("  data", str(data_dir))
+    lines: list[RenderableType] = [Text("\nMatrixInfer serves", "bold green"), facts, Text()]
+    if house.models:
+        lines += [Text("Try it:", "bold"), Text(f"  {curl(house.url, house.models[0])}"), Text("  matrixinfer chat")]
+    return Group(*lines, Text("\nCtrl-C stops it.", "dim"))
+
+
+def curl(url: str, model: str) -> str:
+    """A line to paste into a shell."""
+    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
+    arguments = f"-N {url}/v1/chat/completions -H 'Content-Type: application/json'"
+    return f"curl {arguments} -d {shlex.quote(json.dumps(body))}"
