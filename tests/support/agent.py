@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import msgspec
 
@@ -162,7 +163,7 @@ class AgentHouse:
         subject = self.others.subjects.control(ME.namespace, ME.pod)
         data = await self.others.signals.request(subject, encode(order), timeout_s=1.0)
         await self.settle()
-        return msgspec.msgpack.decode(data, type=Reply)
+        return decode(data, cast("type[Reply]", Reply))
 
     async def replayed(self, order: Order) -> Replayed:
         reply = await self.ask(order)

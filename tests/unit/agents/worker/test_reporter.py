@@ -49,6 +49,7 @@ def test_a_change_soon_after_a_snapshot_is_told_at_once_and_its_snapshot_when_th
     assert event is not None
     assert event.snapshot is None
     wait_s = reporter.snapshot_wait_s(NOW + 0.005)
+    assert wait_s is not None
     assert wait_s == pytest.approx(SNAPSHOT_GAP_S - 0.005)
     later = say(reporter, NOW + 0.005 + wait_s + 1e-6)
     assert later is not None
