@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from matrixinfer.handlers.api.manifests import parse_manifests
-from support.checkout import ROOT, files, name
+from support.checkout import ROOT, files, name, source_files
 
 DOCUMENTS = [path for path in files() if path.suffix == ".md"]
 EXAMPLES = [path for path in files(ROOT / "examples") if path.suffix == ".yaml"]
@@ -64,6 +64,15 @@ def test_every_command_that_a_document_names_exists_with_its_options(words):
 def test_every_file_that_a_document_points_to_is_there(path):
     broken = {target for target in LINK.findall(path.read_text()) if not (path.parent / target).exists()}
     assert not broken
+
+
+def test_the_page_of_the_architecture_has_a_line_for_every_package():
+    rows = re.findall(r"^\| `([\w/]+)` \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+    packages = {
+        name(path.parent).removeprefix("src/matrixinfer/") for path in source_files() if path.stem == "__init__"
+    }
+    assert set(rows) <= packages
+    assert packages - set(rows) == {"handlers", "agents", "src/matrixinfer"}, "their charters say it"
 
 
 def test_the_page_of_settings_is_current():
