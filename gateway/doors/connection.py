@@ -21,6 +21,10 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.scope[SCOPE_KEY] = self  # type: ignore[literal-required]
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.flow.resume_reading()  # a long body pauses it, and a client that leaves is only noticed while reading
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.is_lost = True

@@ -52,7 +52,7 @@ def _check(asked: Asked, endpoint: Endpoint) -> None:
         raise BadRequest("you must provide a `model`, one of those that /v1/models lists", param="model")
     if endpoint == "chat.completions" and not asked.messages:
         raise BadRequest("`messages` must be an array with at least one message", param="messages")
-    if endpoint == "completions" and memoryview(asked.prompt)[:1] not in (b'"', b"["):
+    if endpoint == "completions" and not _is_text_or_array(asked.prompt):
         raise BadRequest("`prompt` must be a string or an array", param="prompt")
     if asked.output_bound < 0:
         raise BadRequest(f"the bound on output tokens is {asked.output_bound}; it must be positive", param="max_tokens")
@@ -63,3 +63,9 @@ def with_model(body: bytes, model: str) -> bytes:
     fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     fields["model"] = msgspec.Raw(msgspec.json.encode(model))
     return msgspec.json.encode(fields)
+
+
+def _is_text_or_array(value: msgspec.Raw) -> bool:
+    """By its first byte: a prompt may be long, and the engine reads it anyway."""
+    first = bytes(memoryview(value)[:1])
+    return first in (b'"', b"[")

@@ -113,7 +113,7 @@ class FarSide:
         await signal.respond(encode(self.where(question)))
 
     async def _ordered(self, signal: Signal) -> None:
-        order = decode(signal.data, Order)  # type: ignore[arg-type]
+        order: Order = decode(signal.data, Order)  # type: ignore[arg-type]
         self.orders.append(order)
         if isinstance(order, Replay):
             chunks = [c for i in order.items for c in self.memory.get(i.key, []) if c.number >= i.next_number]

@@ -1,0 +1,223 @@
+"""The connection itself: writes, slow and leaving clients, large bodies, the port, and stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+
+import httpx
+import pytest
+
+from integration.gateway.conftest import Site, eventually_async, running
+from matrixinfer.bus.contracts.envelope import Envelope
+from matrixinfer.bus.contracts.frames import ChunkKind
+from matrixinfer.bus.contracts.load import WorkKey
+from matrixinfer.gateway.errors import PortTaken, StartError
+from matrixinfer.gateway.main import serve
+from matrixinfer.gateway.settings import GatewaySettings
+from support.eventually import eventually
+from unit.gateway.farside import MODEL, chunk
+
+
+def request(*, stream: bool = True, body: bytes = b"", head: str = "") -> bytes:
+    body = body or json.dumps({"model": MODEL, "messages": [{"role": "user"}], "stream": stream}).encode()
+    length = "" if "length" in head or "encoding" in head else f"content-length: {len(body)}\r\n"
+    return f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n{length}{head}\r\n".encode() + body
+
+
+async def connect(site: Site, *, receive_buffer: int = 0) -> socket.socket:
+    """A raw socket, so that what one `recv` returns is what one write sent."""
+    sock = socket.socket()
+    if receive_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, site.address)
+    return sock
+
+
+async def read_until(sock: socket.socket, end: bytes) -> bytes:
+    data = b""
+    while not data.endswith(end):
+        piece = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1 << 20), 10)
+        assert piece, f"the connection ended after {data!r}"
+        data += piece
+    return data
+
+
+async def the_request(site: Site, count: int = 1) -> Envelope:
+    await eventually(lambda: len(site.far.envelopes) >= count)
+    return site.far.envelopes[-1]
+
+
+async def test_headers_and_first_event_come_in_one_piece_also_on_a_connections_second_request(site):
+    loop = asyncio.get_running_loop()
+    with await connect(site) as sock:
+        for count in (1, 2, 3):
+            await loop.sock_sendall(sock, request())
+            envelope = await the_request(site, count)
+            await site.far.send(envelope, chunk(envelope, 0, b"data: first\n\n"))
+            first = await asyncio.wait_for(loop.sock_recv(sock, 65536), 5)
+            assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert first.endswith(b"data: first\n\n\r\n")
+            await site.far.send(envelope, chunk(envelope, 1, b"data: second\n\n"))
+            assert await asyncio.wait_for(loop.sock_recv(sock, 65536), 5) == b"e\r\ndata: second\n\n\r\n"
+            await site.far.send(envelope, chunk(envelope, 2, b"", ChunkKind.END))
+            assert await read_until(sock, b"0\r\n\r\n") == b"0\r\n\r\n"
+
+
+async def test_chunks_of_one_frame_leave_in_one_write(site):
+    loop = asyncio.get_running_loop()
+    with await connect(site) as sock:
+        await loop.sock_sendall(sock, request())
+        envelope = await the_request(site)
+        await site.far.send(envelope, *(chunk(envelope, n, b"data: %d\n\n" % n) for n in range(3)))
+        first = await asyncio.wait_for(loop.sock_recv(sock, 65536), 5)
+        assert first.endswith(b"1b\r\ndata: 0\n\ndata: 1\n\ndata: 2\n\n\r\n")
+
+
+async def test_a_client_that_leaves_while_its_request_is_queued_cancels_it_at_dispatch(site):
+    with await connect(site) as sock:
+        await asyncio.get_running_loop().sock_sendall(sock, request())
+        envelope = await the_request(site)
+    (notice,) = await eventually(lambda: site.far.notices)
+    assert (notice.rid, notice.attempt) == (envelope.rid, 1)
+    assert site.far.aborted() == []
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_leaves_while_its_answer_comes_aborts_it_at_the_agent(site, stream):
+    with await connect(site) as sock:
+        await asyncio.get_running_loop().sock_sendall(sock, request(stream=stream))
+        envelope = await the_request(site)
+        await site.far.send(envelope, chunk(envelope, 0, b"data: a\n\n"))
+        if stream:
+            await read_until(sock, b"a\n\n\r\n")
+    assert await eventually(lambda: site.far.aborted()) == [WorkKey(envelope.rid, 1, 1)]
+    assert [n.rid for n in await eventually(lambda: site.far.notices)] == [envelope.rid]
+    page = (await site.http().get("/metrics")).text
+    assert 'status="499"} 1.0' in page
+    assert "requests_in_flight 0.0" in page
+
+
+async def test_a_client_that_leaves_before_its_body_is_complete_publishes_nothing(site):
+    with await connect(site) as sock:
+        await asyncio.get_running_loop().sock_sendall(sock, request(body=b'{"model"', head="content-length: 500\r\n"))
+    assert (await site.http().get("/healthz")).status_code == 200
+    assert site.far.envelopes == []
+
+
+@pytest.mark.parametrize("head", ["content-length: 100000000\r\n", "transfer-encoding: chunked\r\n"])
+async def test_a_huge_body_is_refused_without_reading_it_all(head):
+    async with running(body_limit_bytes=4096) as site:
+        body = b"1400\r\n" + bytes(5120) + b"\r\n" if "chunked" in head else b"{"
+        with await connect(site) as sock:
+            await asyncio.get_running_loop().sock_sendall(sock, request(body=body, head=head))
+            answer = await read_until(sock, b"}}")
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"connection: close" in answer
+        assert site.far.envelopes == []
+
+
+async def test_a_body_in_many_pieces_is_put_together(site):
+    loop = asyncio.get_running_loop()
+    text = json.dumps({"model": MODEL, "messages": ["x" * 300_000]}).encode()
+    with await connect(site) as sock:
+        await loop.sock_sendall(sock, request(body=text))
+        assert (await the_request(site)).body == text
+    assert await eventually(lambda: site.far.notices), "after a long body a client that leaves was not noticed"
+
+
+async def test_a_client_that_does_not_read_holds_up_nobody_and_is_dropped():
+    async with running(client_buffer_bytes=256 * 1024) as site:
+        loop = asyncio.get_running_loop()
+        with await connect(site, receive_buffer=4096) as sock:
+            await loop.sock_sendall(sock, request())
+            envelope = await the_request(site)
+            number = 0
+            while not site.far.aborted():
+                assert number < 4000, "nothing stopped a flood at a client that does not read"
+                await site.far.send(envelope, chunk(envelope, number, bytes(16_384)))
+                number += 1
+                await asyncio.sleep(0)
+            assert site.far.aborted()[0] == WorkKey(envelope.rid, 1, 1)
+
+            async def in_flight() -> bool:
+                return "requests_in_flight 0.0" in (await site.http().get("/metrics")).text
+
+            await eventually_async(in_flight)
+
+
+async def test_a_slow_client_that_reads_in_the_end_gets_every_byte(site):
+    loop = asyncio.get_running_loop()
+    with await connect(site, receive_buffer=4096) as sock:
+        await loop.sock_sendall(sock, request())
+        envelope = await the_request(site)
+        pieces = [bytes([65 + n % 26]) * 16_384 for n in range(100)]
+        await site.far.stream(envelope, pieces)
+        raw = await read_until(sock, b"\r\n0\r\n\r\n")
+    body, rest = b"", raw.split(b"\r\n\r\n", 1)[1]
+    while (size := int(rest.split(b"\r\n", 1)[0], 16)) > 0:
+        rest = rest.split(b"\r\n", 1)[1]
+        body, rest = body + rest[:size], rest[size + 2 :]
+    assert body == b"".join(pieces)
+
+
+async def test_stopping_lets_what_is_in_flight_finish_and_takes_nothing_new():
+    async with running(drain_s=20) as site:
+        http = site.http()
+        first = asyncio.create_task(http.post("/v1/chat/completions", content=request().split(b"\r\n\r\n", 1)[1]))
+        envelope = await the_request(site)
+        await site.far.send(envelope, chunk(envelope, 0, b"data: a\n\n"))
+        site.stop.set()
+
+        async def refused() -> bool:
+            try:
+                return (await site.http().get("/healthz")).status_code == 0
+            except httpx.ConnectError:
+                return True
+
+        await eventually_async(refused)
+        assert not site.server.done()
+        await site.far.send(envelope, chunk(envelope, 1, b"data: b\n\n", ChunkKind.END))
+        assert (await first).content == b"data: a\n\ndata: b\n\n"
+        await asyncio.wait_for(site.server, 5)
+
+
+async def test_what_outlives_the_drain_is_ended_with_an_error_and_cancelled():
+    async with running(drain_s=0.2) as site:
+        http = site.http()
+        body = request().split(b"\r\n\r\n", 1)[1]
+        queued = asyncio.create_task(http.post("/v1/chat/completions", content=body))
+        queued_envelope = await the_request(site)
+        streaming = asyncio.create_task(http.post("/v1/chat/completions", content=body))
+        envelope = await the_request(site, 2)
+        await site.far.send(envelope, chunk(envelope, 0, b"data: a\n\n"))
+        site.stop.set()
+        assert (await queued).status_code == 503
+        assert (await queued).json()["error"]["code"] == "shutting_down"
+        assert b'"code":"shutting_down"' in (await streaming).content
+        await asyncio.wait_for(site.server, 5)
+        assert {n.rid for n in site.far.notices} == {queued_envelope.rid, envelope.rid}
+
+
+async def test_a_taken_port_stops_the_start_and_says_what_to_do(site):
+    host, port = site.address
+    with pytest.raises(PortTaken, match=f"{host}:{port}: stop it, or choose another port"):
+        await serve(GatewaySettings(host=host, port=port), site.bus, asyncio.Event())
+
+
+async def test_an_address_that_is_not_ours_stops_the_start():
+    with pytest.raises(StartError, match=r"cannot listen on 203\.0\.113\.7:0"):
+        async with running(host="203.0.113.7"):
+            pass
+
+
+async def test_workers_share_a_port():
+    async with running(reuse_port=True) as site:
+        stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
+        settings = GatewaySettings(port=site.address[1], reuse_port=True)
+        second = asyncio.create_task(serve(settings, site.bus, stop, on_listening=ready.set_result))
+        assert await asyncio.wait_for(ready, 5) == site.url
+        stop.set()
+        await asyncio.wait_for(second, 5)
