@@ -63,7 +63,7 @@ class Connection:
             async with asyncio.timeout(self.settings.connect_timeout_s):
                 await self._connect(url)
         except (TimeoutError, nats_errors.Error, OSError) as error:
-            await self.client.close()
+            await self._disconnect()
             last = self.client.last_error or error
             raise Unavailable(f"no NATS server answers at {without_password(url)}: {last}") from error
         self._up_since = self.clock.monotonic()
@@ -95,6 +95,11 @@ class Connection:
     def on_restored(self, handler: Restorer) -> None:
         self._restored.append(handler)
 
+    def require_up(self) -> None:
+        """For what needs an answer now: raises Unavailable while the connection is broken."""
+        if not self.is_up():
+            raise Unavailable(f"the connection to the NATS server at {without_password(self.settings.url)} is down")
+
     async def flush(self) -> None:
         """Wait until the server has taken what was sent. Raises Unavailable."""
         try:
@@ -116,7 +121,7 @@ class Connection:
         if self._restoring is not None:
             self._restoring.cancel()
         self.posts.close()
-        await self.client.close()
+        await self._disconnect()
 
     async def _connect(self, url: str) -> None:
         await self.client.connect(
@@ -135,6 +140,12 @@ class Connection:
             reconnected_cb=self._on_reconnected,
             closed_cb=self._on_closed,
         )
+
+    async def _disconnect(self) -> None:
+        try:
+            await self.client.close()
+        except OSError as error:  # nats-py still tries to send what waits over a broken connection
+            logger.debug("closing a broken connection: %s", error)
 
     async def _on_error(self, error: Exception) -> None:
         logger.log(logging.DEBUG if not self.is_up() else logging.WARNING, "connection to NATS: %r", error)

@@ -74,6 +74,7 @@ class JetStreamStore:
 
     async def _write(self, key: str, value: bytes, headers: str, revision: int | None) -> int:
         _check(key)
+        self._connection.require_up()
         if revision is not None:
             headers += f"Nats-Expected-Last-Subject-Sequence: {revision}\r\n"
         subject = self._connection.names.bucket_subject(self._spec.name, key)

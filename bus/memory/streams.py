@@ -52,8 +52,8 @@ class Streams:
 
     def schedule(self, waiting: str, subject: str, data: bytes, after_s: float) -> Stored:
         """Keep the message under `waiting` until it is moved to `subject`, unless another took its place there."""
-        stream = self._taking(waiting)
-        if not stream.spec.schedules or self._taking(subject) is not stream:
+        stream = self._taking(subject)
+        if not stream.spec.schedules or not stream.takes(waiting):
             raise Malformed(f"{stream.spec.name} cannot put a message on {subject!r} later: see the topology")
         stored = stream.store(self.clock.monotonic(), waiting, data, "", None)
 

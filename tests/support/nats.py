@@ -31,6 +31,10 @@ class RunningServer:
         self.log_path = folder / "nats-server.log"
 
     @property
+    def port(self) -> int:
+        return self._record.port
+
+    @property
     def url(self) -> str:
         return self.url_of(Part.OPERATOR)
 

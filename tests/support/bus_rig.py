@@ -1,0 +1,105 @@
+"""Both adapters behind one face: `rig` is the memory twin on a clock moved by hand, or a real server."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.clock import ManualClock
+from matrixinfer.bus.memory import MemoryBroker
+from support.eventually import eventually
+from support.nats import RunningServer, connected, running_server
+from support.wire import Wire
+
+T = TypeVar("T")
+
+
+class Rig(Protocol):
+    """Two connections: `bus` can be cut off alone."""
+
+    bus: Bus
+    other: Bus
+
+    async def until(self, predicate: Callable[[], T], *, within_s: float = 5.0) -> T:
+        """The first true value, or AssertionError."""
+        ...
+
+    async def hold(self, seconds: float) -> None:
+        """Let time pass, to see that something does *not* happen."""
+        ...
+
+    async def cut(self) -> None: ...
+
+    async def mend(self) -> None: ...
+
+    async def restart(self) -> None:
+        """The server dies and comes again, without its memory streams."""
+        ...
+
+
+class MemoryRig:
+    def __init__(self) -> None:
+        self._clock = ManualClock()
+        self._broker = MemoryBroker(self._clock)
+        self.bus = self._broker.connect()
+        self.other = self._broker.connect()
+
+    async def until(self, predicate: Callable[[], T], *, within_s: float = 5.0) -> T:
+        deadline = self._clock.now() + within_s
+        while self._clock.now() <= deadline:
+            await self._clock.advance(0.01)
+            if value := predicate():
+                return value
+        raise AssertionError(f"not true within {within_s:g} s: {predicate()!r}")
+
+    async def hold(self, seconds: float) -> None:
+        await self._clock.advance(seconds)
+
+    async def cut(self) -> None:
+        self._broker.drop_connection(self.bus)
+
+    async def mend(self) -> None:
+        self._broker.restore_connection(self.bus)
+
+    async def restart(self) -> None:
+        self._broker.restart(lose_memory_streams=True)
+
+
+class ServerRig:
+    def __init__(self, server: RunningServer, wire: Wire, bus: Bus, other: Bus) -> None:
+        self._server = server
+        self._wire = wire
+        self.bus = bus
+        self.other = other
+
+    async def until(self, predicate: Callable[[], T], *, within_s: float = 5.0) -> T:
+        return await eventually(predicate, timeout_s=within_s + 5.0)
+
+    async def hold(self, seconds: float) -> None:
+        await self.bus.clock.sleep(seconds)
+
+    async def cut(self) -> None:
+        await self._wire.cut()
+        await eventually(lambda: not self.bus.link.is_up())
+
+    async def mend(self) -> None:
+        await self._wire.mend()
+
+    async def restart(self) -> None:
+        await self._server.restart()
+        await eventually(lambda: self.bus.link.is_up() and self.other.link.is_up(), timeout_s=10.0)
+
+
+@contextlib.asynccontextmanager
+async def server_rig(folder: Path) -> AsyncIterator[ServerRig]:
+    """`bus` is connected through a wire that can be cut, `other` directly."""
+    async with running_server(folder) as server:
+        wire = Wire(server.port)
+        await wire.mend()
+        through_wire = server.url.replace(f":{server.port}", f":{wire.port}")
+        async with connected(server.url) as other, connected(through_wire, request_timeout_s=2.0) as bus:
+            yield ServerRig(server, wire, bus, other)
+        await wire.cut()
