@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
-async def eventually(predicate: Callable[[], T | Awaitable[T]], *, timeout_s: float = 5.0, every_s: float = 0.005) -> T:
+@overload
+async def eventually(predicate: Callable[[], Awaitable[T]], *, timeout_s: float = 5.0, every_s: float = 0.005) -> T: ...
+
+
+@overload
+async def eventually(predicate: Callable[[], T], *, timeout_s: float = 5.0, every_s: float = 0.005) -> T: ...
+
+
+async def eventually(predicate: Callable[[], Any], *, timeout_s: float = 5.0, every_s: float = 0.005) -> Any:
     """The first true value of `predicate`. AssertionError, with the last value, when the deadline passes."""
     deadline = time.monotonic() + timeout_s
     while True:
