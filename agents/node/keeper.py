@@ -85,6 +85,12 @@ class Keeper:
             self._act(action, {}, now)
         return not any(state.is_running for state in self.states.values())
 
+    def forget_stopped(self) -> None:
+        """What the node itself ended begins anew with the next node: it neither crashed nor completed."""
+        for id, state in list(self.states.items()):
+            if state.stop_asked_s is not None and not state.is_running:
+                self._forget(id)
+
     def _look(self, now: float) -> None:
         for id, state in list(self.states.items()):
             exited = self._processes.look(state.process) if state.process else None
@@ -107,8 +113,7 @@ class Keeper:
             self._signal(action.id, signal.SIGKILL)
             self._set(action.id, replace_state(self.states[action.id], killed_s=now))
         elif isinstance(action, Forget):
-            del self.states[action.id]
-            self._records.forget(action.id)
+            self._forget(action.id)
 
     def _start(self, pod: Pod, container: Container, now: float) -> None:
         id = ContainerId(pod.id, container.name)
@@ -139,6 +144,10 @@ class Keeper:
         process = self.states[id].process
         if process is not None:
             signal_group(process.pid, number)
+
+    def _forget(self, id: ContainerId) -> None:
+        del self.states[id]
+        self._records.forget(id)
 
     def _set(self, id: ContainerId, state: ContainerState) -> None:
         self.states[id] = state

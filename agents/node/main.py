@@ -51,9 +51,10 @@ class Node:
         self._backoff = Backoff(settings.backoff_first_s, settings.backoff_limit_s, settings.backoff_reset_s)
         self._objects = Objects(bus.store("OBJECTS"), settings.name, self._on_objects_changed)
         self._readiness = Readiness(bus.clock, settings.ready_silence_s, self._dirty.set)
+        self._processes = Processes()
         self._keeper = Keeper(
             records,
-            Processes(),
+            self._processes,
             machine_of(settings, bus),
             self._backoff,
             new_life=lambda: self._owner + new_boot_id(),
@@ -80,6 +81,7 @@ class Node:
             if self._settings.stop_pods_on_exit:
                 await self._end_all()
         finally:
+            self._processes.let_go()
             await heard.close()
             await watch.close()
 
@@ -135,14 +137,12 @@ class Node:
         clock = self._bus.clock
         while not self._keeper.exit_turn(self._settings.exit_grace_s, clock.now()):
             await clock.sleep(min(self._settings.poll_s, 0.05))
-        if self._bus.link.is_up():
-            await self._report_last()
-
-    async def _report_last(self) -> None:
         try:
-            await self._report_once()
+            if self._bus.link.is_up():
+                await self._report_once()
         except BusError as error:
             logger.warning("the end of the pods could not be reported: %s", error)
+        self._keeper.forget_stopped()
 
 
 def machine_of(settings: NodeSettings, bus: Bus) -> Machine:

@@ -72,6 +72,12 @@ class Processes:
             signal_group(process.pid, signal.SIGKILL)
         return exited
 
+    def let_go(self) -> None:
+        """The node ends and what still runs goes on: `Popen` need not warn that nobody will wait for it."""
+        for child in self._children.values():
+            child.returncode = 0
+        self._children.clear()
+
     def _exit_of(self, pid: int) -> Exited | None:
         child = self._children.get(pid)
         if child is not None:
