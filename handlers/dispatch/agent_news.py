@@ -1,0 +1,141 @@
+"""What agents say, or no longer say, and what follows for the requests placed on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from matrixinfer.bus.contracts.control import Dumped
+from matrixinfer.bus.contracts.load import Finished, LoadEvent, WorkKey
+from matrixinfer.handlers.dispatch.effects import Effects
+from matrixinfer.handlers.dispatch.failures import poison
+from matrixinfer.handlers.dispatch.ledger import Ledger, Whereabouts
+from matrixinfer.handlers.dispatch.pod import Pod
+from matrixinfer.handlers.dispatch.request import Request
+from matrixinfer.handlers.dispatch.settings import DispatchSettings
+from matrixinfer.handlers.dispatch.sightings import Seen, Sightings
+
+
+class AgentNews:
+    def __init__(self, ledger: Ledger, sightings: Sightings, settings: DispatchSettings) -> None:
+        self._ledger = ledger
+        self._sightings = sightings
+        self._settings = settings
+
+    def heard(self, event: LoadEvent, now: float) -> Effects:
+        effects = Effects()
+        hearing = self._ledger.fleet.hear(event, now)
+        if hearing is None:
+            return effects
+        pod = hearing.pod
+        if hearing.reborn:
+            self._rehome(pod, effects, died=True)
+        self._started(pod, event.started, effects)
+        for end in event.finished:
+            self._ended(pod, end, now, effects)
+        if event.snapshot is not None:
+            if pod.placed:
+                self._started(pod, event.snapshot.running, effects)
+            self._sightings.note(pod.name, pod.boot, self._strange(event.snapshot.waiting), Seen.WAITING)
+        if self._ledger.fleet.is_to_ask(pod, now):
+            effects.ask.append(pod.name)
+        return effects
+
+    def dumped(self, name: str, dumped: Dumped, asked_at: float, now: float) -> Effects:
+        """The answer to a Dump that was sent at `asked_at`."""
+        effects = Effects()
+        hearing = self._ledger.fleet.inform(name, dumped, now)
+        if hearing is None:
+            return effects
+        pod, snapshot = hearing.pod, dumped.snapshot
+        if hearing.reborn:
+            self._rehome(pod, effects, died=True)
+        self._started(pod, snapshot.running, effects)
+        for end in dumped.finished:
+            self._ended(pod, end, now, effects)
+        self._adopt(pod, snapshot.waiting, now)
+        known = {*snapshot.running, *snapshot.waiting, *[end.key for end in dumped.finished]}
+        self._place_the_missing_anew(pod, known, asked_at - self._settings.verify_after_s)
+        return effects
+
+    def lost(self, name: str, *, died: bool) -> Effects:
+        """The pod is silent; `died` when nobody answers to its name any more."""
+        effects = Effects()
+        pod = self._ledger.fleet.pods.get(name)
+        if pod is not None and pod.silent:
+            self._rehome(pod, effects, died=died)
+        return effects
+
+    def _started(self, pod: Pod, works: Iterable[WorkKey], effects: Effects) -> None:
+        """A start settles the request whichever hop it is: the gateway binds the first it hears and ends the others."""
+        requests = self._ledger.requests
+        strange = []
+        for work in works:
+            request = requests.get((work.rid, work.attempt))
+            if request is None:
+                strange.append(work)
+            else:
+                self._ledger.settle(request, effects, Whereabouts(pod.name, pod.boot, work.hop))
+        self._sightings.note(pod.name, pod.boot, strange, Seen.SETTLED)
+
+    def _ended(self, pod: Pod, end: Finished, now: float, effects: Effects) -> None:
+        work = end.key
+        request = self._ledger.requests.get((work.rid, work.attempt))
+        if request is None:
+            self._sightings.note_ends(pod.name, pod.boot, [end])
+        elif end.outcome != "refused" or end.started:
+            self._ledger.settle(request, effects, Whereabouts(pod.name, pod.boot, work.hop))
+        elif request.work == work and request.pod == pod.name and request.boot == pod.boot:
+            self._ledger.take_back(request)
+            request.avoid = pod.name
+            self._ledger.fleet.pause(pod.name, now + self._settings.refused_pause_s)
+
+    def _adopt(self, pod: Pod, waiting: Iterable[WorkKey], now: float) -> None:
+        for work in waiting:
+            request = self._ledger.requests.get((work.rid, work.attempt))
+            if request is None:
+                self._sightings.note(pod.name, pod.boot, [work], Seen.WAITING)
+            elif request.work is None and not pod.silent:
+                self._ledger.place(request, pod, work, now)
+            elif request.work == work and request.pod == pod.name:
+                request.placed_epoch = self._ledger.epoch
+
+    def _place_the_missing_anew(self, pod: Pod, known: set[WorkKey], long_ago: float) -> None:
+        """What the agent does not have and will not get.
+
+        Work of an older epoch it refuses from this answer on, so it goes out again, under the next hop: a copy that
+        still comes out of WORK and is refused then is not mistaken for the new one. Work placed long ago was lost.
+        """
+        for request in list(pod.placed.values()):
+            if request.work is None or request.work in known:
+                continue
+            if request.placed_epoch < self._ledger.epoch:
+                self._ledger.take_back(request)
+                request.avoid = ""
+            elif request.placed_at <= long_ago:
+                self._ledger.take_back(request)
+                self._count_silence(request)
+        for work in [work for work, at in pod.unreported.items() if at <= long_ago and work not in known]:
+            self._ledger.fleet.free_slot(pod.name, work)
+
+    def _rehome(self, pod: Pod, effects: Effects, *, died: bool) -> None:
+        for request in list(pod.placed.values()):
+            self._ledger.take_back(request)
+            if not died:
+                self._count_silence(request)
+                continue
+            request.avoid = pod.name
+            request.deaths += 1
+            if request.deaths >= self._settings.deaths:
+                self._ledger.fail(request, poison(request.deaths), effects)
+                effects.buried.append(
+                    (request, f"poison: {request.deaths} agents died with it, the last one {pod.name}")
+                )
+
+    def _count_silence(self, request: Request) -> None:
+        request.avoid = request.pod
+        request.silent_hops += 1
+
+    def _strange(self, works: Iterable[WorkKey]) -> list[WorkKey]:
+        if not self._sightings.is_open:
+            return []
+        return [work for work in works if (work.rid, work.attempt) not in self._ledger.requests]

@@ -1,0 +1,87 @@
+"""A request comes out of REQUESTS: new, or again after a takeover or a broken connection. What is known decides."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from matrixinfer.bus.contracts.envelope import Envelope
+from matrixinfer.bus.contracts.load import WorkKey
+from matrixinfer.handlers.dispatch.ledger import Ledger, Whereabouts
+from matrixinfer.handlers.dispatch.request import Held, Request
+from matrixinfer.handlers.dispatch.sightings import Seen, Sighting, Sightings
+
+HOPS_OF_A_REIGN = 1000
+"""A request stored before this reign may have been placed by a predecessor, whose hops are not all known: its hops are
+numbered from `epoch * 1000`, so that no two placements ever share a WorkKey."""
+
+
+class Arrival(Enum):
+    QUEUED = auto()
+    ADOPTED = auto()
+    """An agent has it waiting: placed there, nothing to send."""
+    KEPT = auto()
+    """Known here; from now on with the new delivery."""
+    REPEATED = auto()
+    """Like KEPT, and this reign had delivered it before."""
+    SETTLED = auto()
+    """Started, ended or cancelled before: acknowledge the delivery."""
+
+
+class Arrivals:
+    def __init__(self, ledger: Ledger, sightings: Sightings) -> None:
+        self._ledger = ledger
+        self._sightings = sightings
+        self._order = 0
+        self.reign_since = 0.0
+
+    def receive(self, envelope: Envelope, held: Held, age_s: float, now: float) -> Arrival:
+        ledger = self._ledger
+        key = (envelope.rid, envelope.attempt)
+        known = ledger.requests.get(key)
+        if known is not None:
+            return self._again(known, held)
+        if ledger.settled.get(key, now) is not None or ledger.tombstones.get(key, now):
+            return Arrival.SETTLED
+        request = self._request(envelope, held, now - age_s, age_s)
+        sighting = self._sightings.take(key) if self._sightings.is_open else None
+        if sighting is not None:
+            return self._compare(request, sighting, now)
+        ledger.admit(request)
+        return Arrival.QUEUED
+
+    def _request(self, envelope: Envelope, held: Held, since: float, age_s: float) -> Request:
+        self._order += 1
+        epoch = self._ledger.epoch
+        return Request(
+            key=(envelope.rid, envelope.attempt),
+            tenant=envelope.tenant,
+            gateway=envelope.gateway,
+            prompt_tokens=envelope.prompt_tokens,
+            size_bytes=len(held.data),
+            order=self._order,
+            since=since,
+            deadline=since + envelope.remaining_s,
+            held=held,
+            reign=epoch,
+            hop_floor=epoch * HOPS_OF_A_REIGN if since <= self.reign_since else 0,
+        )
+
+    def _again(self, known: Request, held: Held) -> Arrival:
+        repeated = known.reign == self._ledger.epoch
+        known.held, known.reign = held, self._ledger.epoch
+        return Arrival.REPEATED if repeated else Arrival.KEPT
+
+    def _compare(self, request: Request, sighting: Sighting, now: float) -> Arrival:
+        ledger = self._ledger
+        if sighting.seen is Seen.SETTLED:
+            place = Whereabouts(sighting.pod, sighting.boot, sighting.hop)
+            ledger.settled.remember(request.key, place, request.deadline)
+            return Arrival.SETTLED
+        pod = ledger.fleet.pods.get(sighting.pod)
+        if sighting.seen is Seen.WAITING and pod is not None and pod.boot == sighting.boot and not pod.silent:
+            work = WorkKey(*request.key, sighting.hop, sighting.phase)
+            ledger.place(request, pod, work, now)
+            return Arrival.ADOPTED
+        request.hop = sighting.hop
+        ledger.admit(request)
+        return Arrival.QUEUED

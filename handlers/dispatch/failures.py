@@ -1,0 +1,24 @@
+"""The errors that a client can get from dispatch itself, in OpenAI's terms."""
+
+from __future__ import annotations
+
+from matrixinfer.bus.contracts.frames import Failure
+
+
+def deadline_exceeded(waited_s: float) -> Failure:
+    return Failure(
+        504, f"no worker was free before the request's deadline; it waited {waited_s:.1f} s", code="deadline_exceeded"
+    )
+
+
+def poison(deaths: int) -> Failure:
+    return Failure(502, f"{deaths} workers died while they held this request; it is not tried again", code="poison")
+
+
+def too_large() -> Failure:
+    return Failure(
+        413,
+        "the request does not fit into a message to a worker",
+        type="invalid_request_error",
+        code="request_too_large",
+    )

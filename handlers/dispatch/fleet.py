@@ -1,0 +1,165 @@
+"""The pods of one pool as dispatch sees them, from SERVING, load events, Dumps and its own placements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from random import Random
+from typing import NamedTuple
+
+from matrixinfer.bus.contracts.control import Dumped
+from matrixinfer.bus.contracts.load import LoadEvent, WorkKey
+from matrixinfer.handlers.dispatch.pod import Pod
+from matrixinfer.handlers.dispatch.request import Request
+
+__all__ = ["Fleet", "Hearing", "Pod"]
+
+_LONGEST_TICK_S = 1.0
+_ASK_EVERY_S = 0.5
+
+
+class Hearing(NamedTuple):
+    """Who was heard; `reborn` when that is another boot than before."""
+
+    pod: Pod
+    reborn: bool
+
+
+class Fleet:
+    """`open` holds the pods that may get a request now, by name."""
+
+    def __init__(self, silent_after_s: float, verify_after_s: float) -> None:
+        self._silent_after_s = silent_after_s
+        self._verify_after_s = verify_after_s
+        self._last_tick = -math.inf
+        self._deaf_until = -math.inf  # before this time nobody could have been heard
+        self.pods: dict[str, Pod] = {}
+        self.open: dict[str, Pod] = {}
+
+    def list_pods(self, listed: Mapping[str, bool]) -> None:
+        """The pool's pods by SERVING: name → draining. One that left stays known while it has requests."""
+        for name in listed.keys() - self.pods.keys():
+            self.pods[name] = Pod(name)
+        for pod in self.pods.values():
+            pod.listed = pod.name in listed
+            pod.retiring = listed.get(pod.name, False)
+            self._review(pod)
+        self._forget_the_departed()
+
+    def begin_reign(self) -> None:
+        """A new epoch: nobody has answered a Dump of it yet."""
+        for pod in self.pods.values():
+            pod.introduced = False
+            self._review(pod)
+
+    def candidates(self, limit: int, rng: Random) -> list[Pod]:
+        pods = list(self.open.values())
+        return pods if len(pods) <= limit else rng.sample(pods, limit)
+
+    def serving(self) -> int:
+        return sum([pod.is_serving() for pod in self.pods.values()])
+
+    # -- what agents tell
+    def hear(self, event: LoadEvent, now: float) -> Hearing | None:
+        """Take a load event in; None when it tells nothing: an unknown pod, a former boot, an event seen before."""
+        pod = self.pods.get(event.pod)
+        if pod is None or event.boot in pod.former_boots:
+            return None
+        reborn = pod.meet(event.boot)
+        if event.sequence <= pod.sequence:
+            return None
+        pod.missed_events |= 0 < pod.sequence != event.sequence - 1
+        pod.sequence = event.sequence
+        pod.heard_at = now
+        pod.silent = False
+        pod.draining = event.draining
+        pod.follow(event.started, event.finished)
+        if event.snapshot is not None:
+            pod.learn(event.snapshot)
+        self._review(pod)
+        return Hearing(pod, reborn)
+
+    def inform(self, name: str, dumped: Dumped, now: float) -> Hearing | None:
+        """Take the answer to a Dump in. It introduces the pod, but ends no silence: only load events do."""
+        pod = self.pods.get(name)
+        if pod is None or dumped.boot in pod.former_boots:
+            return None
+        reborn = pod.meet(dumped.boot)
+        pod.introduced = True
+        pod.heard_at = now if pod.heard_at == -math.inf else pod.heard_at
+        if dumped.sequence >= pod.sequence:  # else events overtook the answer, and know better
+            pod.sequence = dumped.sequence
+            pod.draining = dumped.draining
+            pod.missed_events = False
+            pod.learn(dumped.snapshot)
+        self._review(pod)
+        return Hearing(pod, reborn)
+
+    # -- what dispatch does
+    def place(self, pod: Pod, request: Request, work: WorkKey, epoch: int, now: float) -> None:
+        request.put_on(pod.name, pod.boot, work, epoch, now)
+        pod.placed[request.key] = request
+        if work not in pod.reported:
+            pod.unreported[work] = now
+        self._review(pod)
+
+    def release(self, request: Request) -> None:
+        """The request is no longer the dispatcher's at its pod; its slot stays in use until the pod says otherwise."""
+        pod = self.pods.get(request.pod)
+        if pod is not None and pod.placed.get(request.key) is request:
+            del pod.placed[request.key]
+
+    def free_slot(self, name: str, work: WorkKey) -> None:
+        """The pod will never report this work."""
+        pod = self.pods.get(name)
+        if pod is not None and pod.unreported.pop(work, None) is not None:
+            self._review(pod)
+
+    def pause(self, name: str, until: float) -> None:
+        """Give the pod nothing until then."""
+        pod = self.pods.get(name)
+        if pod is not None:
+            pod.closed_until = until
+            self._review(pod)
+
+    # -- time
+    def tick(self, now: float, link_up_since: float | None) -> list[Pod]:
+        """Look at the time; returns the pods that fell silent since. Without a connection nobody is silent."""
+        if now - self._last_tick > _LONGEST_TICK_S:
+            self._deaf_until = now  # this process stood still: what was sent meanwhile waits to be read
+        self._last_tick = now
+        self._forget_the_departed()
+        fallen = []
+        for pod in self.pods.values():
+            if pod.closed_until and now >= pod.closed_until:
+                pod.closed_until = 0.0
+                self._review(pod)
+            if pod.boot and not pod.silent and link_up_since is not None:
+                heard_at = max(pod.heard_at, link_up_since, self._deaf_until)
+                if now - heard_at >= self._silent_after_s:
+                    pod.silent, pod.silent_at = True, now
+                    self._review(pod)
+                    fallen.append(pod)
+        return fallen
+
+    def to_ask(self, now: float) -> list[str]:
+        """Pods that should be asked what they have."""
+        return [pod.name for pod in self.pods.values() if self.is_to_ask(pod, now)]
+
+    def is_to_ask(self, pod: Pod, now: float) -> bool:
+        """Should it be asked now what it has? The answer is taken as done, for half a second."""
+        if now - pod.asked_at < _ASK_EVERY_S or not pod.is_doubtful(now, self._verify_after_s):
+            return False
+        pod.asked_at = now
+        return True
+
+    def _review(self, pod: Pod) -> None:
+        pod.measure()
+        if pod.is_open():
+            self.open[pod.name] = pod
+        else:
+            self.open.pop(pod.name, None)
+
+    def _forget_the_departed(self) -> None:
+        for name in [name for name, pod in self.pods.items() if not (pod.listed or pod.placed)]:
+            del self.pods[name]

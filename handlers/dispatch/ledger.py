@@ -1,0 +1,69 @@
+"""The books of one pool's shard: every request in hand, queued or placed, and those settled or cancelled of late."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from matrixinfer.bus.contracts.frames import Failure
+from matrixinfer.bus.contracts.load import WorkKey
+from matrixinfer.handlers.dispatch.effects import Effects
+from matrixinfer.handlers.dispatch.fleet import Fleet
+from matrixinfer.handlers.dispatch.pod import Pod
+from matrixinfer.handlers.dispatch.queue import RequestQueue
+from matrixinfer.handlers.dispatch.recently import Recently
+from matrixinfer.handlers.dispatch.request import Request, RequestKey
+
+
+class Whereabouts(NamedTuple):
+    """Where a settled request was last; empty when it was never placed."""
+
+    pod: str = ""
+    boot: str = ""
+    hop: int = 0
+
+
+class Ledger:
+    """Moves requests between their states. A request is either in `queue` or among its pod's `placed`."""
+
+    def __init__(self, queue: RequestQueue, fleet: Fleet, remembered: int) -> None:
+        self.queue = queue
+        self.fleet = fleet
+        self.requests: dict[RequestKey, Request] = {}
+        self.settled: Recently[RequestKey, Whereabouts] = Recently(remembered)
+        self.tombstones: Recently[RequestKey, bool] = Recently(remembered)
+        self.epoch = 0
+
+    def admit(self, request: Request) -> None:
+        self.requests[request.key] = request
+        self.queue.push(request)
+
+    def place(self, request: Request, pod: Pod, work: WorkKey, now: float) -> None:
+        """Queued (or new) → placed."""
+        self.requests[request.key] = request
+        self.queue.remove(request)
+        self.fleet.place(pod, request, work, self.epoch, now)
+
+    def take_back(self, request: Request) -> None:
+        """Placed → queued, at its old place; the slot counts as free again."""
+        if request.work is None:
+            return
+        self.fleet.release(request)
+        self.fleet.free_slot(request.pod, request.work)
+        request.take_off()
+        self.queue.push(request)
+
+    def settle(self, request: Request, effects: Effects, where: Whereabouts | None = None) -> None:
+        """It is no longer the dispatcher's: to be acknowledged, and remembered until its deadline."""
+        if self.requests.pop(request.key, None) is None:
+            return
+        if request.work is None:
+            self.queue.remove(request)
+        else:
+            self.fleet.release(request)
+        place = where or Whereabouts(request.pod, request.boot, request.hop)
+        self.settled.remember(request.key, place, request.deadline)
+        effects.acknowledged.append(request)
+
+    def fail(self, request: Request, failure: Failure, effects: Effects) -> None:
+        self.settle(request, effects)
+        effects.failed.append((request, failure))

@@ -1,0 +1,86 @@
+"""From the queue to the pods: as long as somebody waits and some pod has room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from matrixinfer.bus.contracts.load import WorkKey
+from matrixinfer.handlers.dispatch.ledger import Ledger
+from matrixinfer.handlers.dispatch.pod import Pod
+from matrixinfer.handlers.dispatch.request import Request
+from matrixinfer.handlers.dispatch.scheduling.port import Choice, Scheduler, Score
+from matrixinfer.handlers.dispatch.settings import DispatchSettings
+
+_SKIPPED_IN_A_ROUND = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """`work` of `request` goes to `pod`, which speaks under `boot`."""
+
+    request: Request
+    work: WorkKey
+    pod: str
+    boot: str
+    epoch: int
+    remaining_s: float
+    queued_s: float
+    candidates: tuple[Score, ...]
+
+
+class Placing:
+    def __init__(self, ledger: Ledger, scheduler: Scheduler, settings: DispatchSettings, rng: Random) -> None:
+        self._ledger = ledger
+        self._scheduler = scheduler
+        self._settings = settings
+        self._rng = rng
+
+    def place(self, now: float, limit: int) -> list[Placement]:
+        """Place up to `limit` requests; the books have them placed when this returns.
+
+        One that no open pod suits lets the next ones pass and keeps its place.
+        """
+        queue, fleet = self._ledger.queue, self._ledger.fleet
+        placements: list[Placement] = []
+        skipped: list[Request] = []
+        while fleet.open and len(placements) < limit and len(skipped) < _SKIPPED_IN_A_ROUND:
+            request = queue.head()
+            if request is None:
+                break
+            queue.remove(request)
+            choice = self._choose(request, now)
+            if choice is None:
+                skipped.append(request)
+            else:
+                placements.append(self._put(request, choice, now))
+        for request in skipped:
+            queue.push(request)
+        return placements
+
+    def _choose(self, request: Request, now: float) -> Choice | None:
+        pods = self._ledger.fleet.candidates(self._settings.candidates, self._rng)
+        if request.hop:
+            pods = self._suitable(request, pods, now)
+        return self._scheduler.pick(request, pods, self._rng) if pods else None
+
+    def _suitable(self, request: Request, pods: list[Pod], now: float) -> list[Pod]:
+        """For one that was placed before: another pod if there is one, and after much silence only a healthy one."""
+        if request.silent_hops >= self._settings.silent_hops:
+            pods = [pod for pod in pods if pod.is_steady(now, self._settings.steady_after_s)]
+        others = [pod for pod in pods if pod.name != request.avoid]
+        return others or pods
+
+    def _put(self, request: Request, choice: Choice, now: float) -> Placement:
+        work, pod = request.next_work(), choice.pod
+        self._ledger.fleet.place(pod, request, work, self._ledger.epoch, now)
+        return Placement(
+            request=request,
+            work=work,
+            pod=pod.name,
+            boot=pod.boot,
+            epoch=self._ledger.epoch,
+            remaining_s=request.deadline - now,
+            queued_s=now - request.since,
+            candidates=choice.candidates,
+        )

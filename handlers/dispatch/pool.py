@@ -1,0 +1,262 @@
+"""One pool's shard in this process: messages in, decisions by `PoolState`, messages out.
+
+The way of a request is short on purpose: its delivery is decoded, queued, placed and posted in one go, without a task
+of its own; `started` and `finished` come batched in load events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.contracts import decode
+from matrixinfer.bus.contracts.dispatch import CancelNotice, WhereAnswer
+from matrixinfer.bus.contracts.envelope import Envelope
+from matrixinfer.bus.contracts.load import LoadEvent
+from matrixinfer.bus.errors import BusError, Malformed
+from matrixinfer.bus.ports import Delivery, Signal
+from matrixinfer.handlers.dispatch.arrivals import Arrival
+from matrixinfer.handlers.dispatch.assignment import PoolShard
+from matrixinfer.handlers.dispatch.background import Background
+from matrixinfer.handlers.dispatch.decisions import DecisionLog
+from matrixinfer.handlers.dispatch.effects import Effects
+from matrixinfer.handlers.dispatch.inquiry import Inquiry
+from matrixinfer.handlers.dispatch.intake import Intake
+from matrixinfer.handlers.dispatch.outbox import Outbox
+from matrixinfer.handlers.dispatch.placing import Placement
+from matrixinfer.handlers.dispatch.pool_state import PoolState
+from matrixinfer.handlers.dispatch.reporter import Reporter
+from matrixinfer.handlers.dispatch.request import RequestKey
+from matrixinfer.handlers.dispatch.settings import DispatchSettings
+from matrixinfer.handlers.dispatch.tenure import Tenure
+from matrixinfer.handlers.dispatch.work_sender import WorkSender
+
+logger = logging.getLogger("matrixinfer.dispatch.pool")
+
+_ROUND = 256
+_AGAIN_AFTER_S = 0.5
+
+
+class PoolDispatcher:
+    """Serves the shard while `run` runs. `on_ready` is called when it knows all that was stored before it."""
+
+    def __init__(
+        self,
+        shard: PoolShard,
+        bus: Bus,
+        settings: DispatchSettings,
+        tenure: Tenure,
+        state: PoolState,
+        *,
+        policy: str,
+        outbox: Outbox,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self.shard = shard
+        self.state = state
+        self.is_claimed = False
+        self._bus = bus
+        self._tenure = tenure
+        self._outbox = outbox
+        self._on_ready = on_ready
+        self._monotonic = bus.clock.monotonic
+        self._inquiry = Inquiry(bus, shard, state, settings.dump_timeout_s, self._act)
+        self._intake = Intake(bus, shard, settings, self._on_delivery)
+        self._sender = WorkSender(bus, shard.namespace, self._not_stored)
+        self._decisions = DecisionLog(bus, shard, settings, policy)
+        self._reporter = Reporter(bus, shard, state)
+        self._background = Background()
+        self._is_placing = False
+        self._is_retired = False
+        self._knows_all = False
+        self._claim_again = asyncio.Event()
+
+    # -- its life
+    async def run(self) -> None:
+        """Claim, take over and serve; again after every restored link. Ends by cancellation."""
+        subject = self._bus.subjects.cancel(self.shard.namespace, self.shard.modelserver)
+        subscription = None
+        try:
+            while True:
+                try:
+                    if subscription is None:
+                        subscription = await self._bus.signals.subscribe(subject, self._on_cancel)
+                    await self._take_over()
+                except BusError as error:
+                    logger.warning("taking over %s failed, trying again: %s", self.shard.claim_name, error)
+                    await self._bus.clock.sleep(_AGAIN_AFTER_S)
+                else:
+                    await self._claim_again.wait()
+        finally:
+            if subscription is not None:
+                await subscription.close()
+
+    def claim_again(self) -> None:
+        """The link was restored: find out by a new epoch what else happened meanwhile."""
+        self._is_placing = self._knows_all = False
+        self._claim_again.set()
+
+    def retire(self) -> None:
+        """Do nothing from now on. What is in hand stays unacknowledged, and is the next owner's."""
+        self._is_retired = True
+        self.is_claimed = False
+
+    async def close(self) -> None:
+        """After `retire` and the end of `run`: leave the bus."""
+        await self._inquiry.close()
+        await self._background.close()
+        await self._decisions.flush(self.state.epoch)
+        await self._intake.stop()
+
+    async def _take_over(self) -> None:
+        self._claim_again.clear()
+        self._is_placing = self.is_claimed = self._knows_all = False
+        if not self._may_act(self._monotonic()):
+            await self._claim_again.wait()  # without the lease this is not ours to claim: we are let go soon
+        epoch = await self._bus.leases.claim(self.shard.claim_name, self._tenure.owner)
+        self.is_claimed = True
+        self.state.begin_reign(epoch, self._monotonic())
+        await self._inquiry.ask_all()
+        self._is_placing = True
+        await self._intake.open(epoch)
+        logger.info("%s is served by %s, epoch %d", self.shard.claim_name, self._tenure.owner, epoch)
+        await self._pump(self._monotonic())
+        await self._intake.wait_until_caught_up(self._claim_again.is_set)
+        if self._claim_again.is_set():
+            return
+        self.state.end_catching_up()
+        self._knows_all = True
+        self._on_ready()
+
+    def _may_act(self, now: float) -> bool:
+        return not self._is_retired and self._tenure.holds(now)
+
+    def _may_place(self, now: float) -> bool:
+        return self._is_placing and self._may_act(now) and self._bus.link.is_up()
+
+    # -- what comes in
+    async def _on_delivery(self, delivery: Delivery) -> None:
+        now = self._monotonic()
+        if not (self._is_placing and self._may_act(now)):
+            return
+        self._intake.took(delivery)
+        try:
+            envelope = decode(delivery.data, Envelope)
+        except Malformed as error:
+            await self._outbox.bury(delivery, str(error))
+            await self._dismiss(delivery)
+            return
+        arrival = self.state.receive(envelope, delivery, delivery.age_s, now)
+        if arrival is Arrival.SETTLED:
+            await self._dismiss(delivery)
+            return
+        if arrival is Arrival.REPEATED:
+            self._intake.gave_back(len(delivery.data))
+        await self._pump(now, envelope)
+        self._intake.grant()
+
+    async def heard(self, event: LoadEvent) -> None:
+        """A load event of one of this pool's pods."""
+        now = self._monotonic()
+        if self._may_act(now):
+            await self._act(self.state.heard(event, now))
+
+    async def _on_cancel(self, signal: Signal) -> None:
+        try:
+            notice = decode(signal.data, CancelNotice)
+        except Malformed as error:
+            logger.error("a cancel for %s cannot be read: %s", self.shard.claim_name, error)
+            return
+        now = self._monotonic()
+        if self._may_act(now):
+            for item in notice.requests:
+                await self._act(self.state.cancel((item.rid, item.attempt), item.remaining_s, now))
+
+    def list_pods(self, pods: dict[str, bool]) -> None:
+        """The pool's pods by SERVING, name → draining; new ones are asked what they have."""
+        new = pods.keys() - self.state.fleet.pods.keys()
+        self.state.fleet.list_pods(pods)
+        if self.is_claimed:
+            self._inquiry.ask(new)
+
+    async def drop_gateway(self, gateway: str) -> None:
+        if self._may_act(self._monotonic()):
+            await self._act(self.state.drop_gateway(gateway))
+
+    def knows_all(self) -> bool:
+        """True when whatever this shard's stream holds was seen here: who is not known then never came."""
+        return self._knows_all and self._may_act(self._monotonic())
+
+    def where(self, key: RequestKey) -> WhereAnswer | None:
+        """None when it was not seen. While more may be stored than was seen, it counts as queued behind all."""
+        now = self._monotonic()
+        if not self._may_act(now):
+            return None
+        answer = self.state.where(key, now)
+        if answer is None and self._intake.is_starved():
+            return WhereAnswer("queued", position=len(self.state.queue))
+        return answer
+
+    async def tick(self) -> None:
+        """What only time brings about: silence, deadlines, reports."""
+        now = self._monotonic()
+        if not (self.is_claimed and self._may_act(now)):
+            return
+        for pod in self.state.fleet.tick(now, self._bus.link.up_since()):
+            self._inquiry.ask_silent(pod.name)
+        self._inquiry.ask(self.state.fleet.to_ask(now))
+        self.state.sweep(now)
+        await self._act(self.state.expire(now))
+        await self._reporter.tick(now)
+        if self._decisions.is_due(now):
+            await self._decisions.flush(self.state.epoch)
+
+    # -- what goes out
+    async def _act(self, effects: Effects) -> None:
+        """Carry out what was decided, and place what can be placed now."""
+        if effects:
+            await self._carry_out(effects)
+        await self._pump(self._monotonic())
+
+    async def _carry_out(self, effects: Effects) -> None:
+        await self._outbox.carry_out(self.shard.namespace, effects)
+        for request in effects.acknowledged:
+            if request.reign == self.state.epoch:
+                self._intake.gave_back(request.size_bytes)
+        self._intake.grant()
+        self._inquiry.ask(effects.ask)
+
+    async def _pump(self, now: float, fresh: Envelope | None = None) -> None:
+        """Place as long as somebody waits and some pod has room. `fresh` is an envelope that was decoded just now."""
+        while self._may_place(now):
+            if self.state.queue.earliest_deadline <= now:
+                await self._carry_out(self.state.expire(now))
+            placements = self.state.place(now, _ROUND)
+            for placement in placements:
+                self._decisions.record(placement)
+                await self._sender.send(placement, fresh)
+            self._reporter.rate.count(len(placements))
+            if self._decisions.is_full():
+                await self._decisions.flush(self.state.epoch)
+            if len(placements) < _ROUND:
+                return
+            await asyncio.sleep(0)
+            now = self._monotonic()
+
+    def _not_stored(self, placement: Placement, is_impossible: bool) -> None:
+        """The next tick places it again, unless no message can hold it."""
+        if self._is_retired:
+            return
+        request, work = placement.request, placement.work
+        if is_impossible:
+            rejection = self._act(self.state.post_impossible(request, work))
+            self._background.spawn(rejection, f"rejecting {work.rid}")
+        else:
+            self.state.post_failed(request, work, self._monotonic())
+
+    async def _dismiss(self, delivery: Delivery) -> None:
+        await self._outbox.acknowledge(delivery)
+        self._intake.gave_back(len(delivery.data))
+        self._intake.grant()

@@ -1,0 +1,143 @@
+"""The whole of what one pool's shard decides: pure, fed by the shell with messages and the time, in any order.
+
+`arrivals`, `agent_news` and `placing` hold the three large rules; here are the small ones, and their meeting.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from matrixinfer.bus.contracts.control import Dumped
+from matrixinfer.bus.contracts.dispatch import WhereAnswer
+from matrixinfer.bus.contracts.envelope import Envelope
+from matrixinfer.bus.contracts.load import LoadEvent, WorkKey
+from matrixinfer.handlers.dispatch.agent_news import AgentNews
+from matrixinfer.handlers.dispatch.arrivals import Arrival, Arrivals
+from matrixinfer.handlers.dispatch.effects import Effects
+from matrixinfer.handlers.dispatch.failures import deadline_exceeded, too_large
+from matrixinfer.handlers.dispatch.fleet import Fleet
+from matrixinfer.handlers.dispatch.ledger import Ledger
+from matrixinfer.handlers.dispatch.placing import Placement, Placing
+from matrixinfer.handlers.dispatch.queue import RequestQueue
+from matrixinfer.handlers.dispatch.request import Held, Request, RequestKey
+from matrixinfer.handlers.dispatch.scheduling.port import Scheduler
+from matrixinfer.handlers.dispatch.settings import DispatchSettings
+from matrixinfer.handlers.dispatch.sightings import Sightings
+
+
+class PoolState:
+    """`now` is monotonic seconds everywhere. Methods that end requests return Effects for the shell to carry out."""
+
+    def __init__(self, settings: DispatchSettings, queue: RequestQueue, scheduler: Scheduler, rng: Random) -> None:
+        self._settings = settings
+        self.fleet = Fleet(settings.silent_after_s, settings.verify_after_s)
+        self._ledger = Ledger(queue, self.fleet, settings.remembered)
+        self._sightings = Sightings()
+        self._arrivals = Arrivals(self._ledger, self._sightings)
+        self._news = AgentNews(self._ledger, self._sightings, settings)
+        self._placing = Placing(self._ledger, scheduler, settings, rng)
+        self.queue = queue
+
+    @property
+    def epoch(self) -> int:
+        return self._ledger.epoch
+
+    @property
+    def placed(self) -> int:
+        """Requests at a pod that have not started."""
+        return len(self._ledger.requests) - len(self.queue)
+
+    def is_empty(self) -> bool:
+        return not self._ledger.requests
+
+    # -- a reign
+    def begin_reign(self, epoch: int, now: float) -> None:
+        """The shard was claimed: what comes from now on comes (again) under `epoch`."""
+        self._ledger.epoch = epoch
+        self._arrivals.reign_since = now
+        self.fleet.begin_reign()
+        self._sightings.open()
+
+    def is_catching_up(self) -> bool:
+        """Requests stored before this reign may still come."""
+        return self._sightings.is_open
+
+    def end_catching_up(self) -> None:
+        self._sightings.close()
+
+    # -- requests
+    def receive(self, envelope: Envelope, held: Held, age_s: float, now: float) -> Arrival:
+        return self._arrivals.receive(envelope, held, age_s, now)
+
+    def place(self, now: float, limit: int) -> list[Placement]:
+        return self._placing.place(now, limit)
+
+    def post_failed(self, request: Request, work: WorkKey, now: float) -> None:
+        """The work was not stored, as far as known: the request is queued again, and its pod rests for a moment."""
+        if request.work == work and self._ledger.requests.get(request.key) is request:
+            self._ledger.take_back(request)
+            self.fleet.pause(request.pod, now + self._settings.refused_pause_s)
+
+    def post_impossible(self, request: Request, work: WorkKey) -> Effects:
+        """The work is too large for any message."""
+        effects = Effects()
+        if request.work == work and self._ledger.requests.get(request.key) is request:
+            self.fleet.free_slot(request.pod, work)
+            self._ledger.fail(request, too_large(), effects)
+        return effects
+
+    def cancel(self, key: RequestKey, remaining_s: float, now: float) -> Effects:
+        effects = Effects()
+        request = self._ledger.requests.get(key)
+        if request is not None:
+            if request.work is not None:
+                effects.aborted.append((request.pod, request.work))
+            self._ledger.settle(request, effects)
+        elif self._ledger.settled.get(key, now) is None:
+            self._ledger.tombstones.remember(key, True, now + remaining_s)
+        return effects
+
+    def where(self, key: RequestKey, now: float) -> WhereAnswer | None:
+        """None when it was never seen here. A cancelled one counts as settled."""
+        request = self._ledger.requests.get(key)
+        if request is not None:
+            if request.work is None:
+                return WhereAnswer("queued", position=self.queue.position(request))
+            return WhereAnswer("placed", pod=request.pod, boot=request.boot, hop=request.hop)
+        place = self._ledger.settled.get(key, now)
+        if place is not None:
+            return WhereAnswer("settled", pod=place.pod, boot=place.boot, hop=place.hop)
+        return WhereAnswer("settled") if self._ledger.tombstones.get(key, now) else None
+
+    def gateways(self) -> set[str]:
+        """Those with a request in the queue."""
+        return {request.gateway for request in self.queue}
+
+    def drop_gateway(self, gateway: str) -> Effects:
+        """The gateway is gone, and with it the clients of its queued requests."""
+        effects = Effects()
+        for request in [request for request in self.queue if request.gateway == gateway]:
+            self._ledger.settle(request, effects)
+        return effects
+
+    # -- agents
+    def heard(self, event: LoadEvent, now: float) -> Effects:
+        return self._news.heard(event, now)
+
+    def dumped(self, pod: str, dumped: Dumped, asked_at: float, now: float) -> Effects:
+        return self._news.dumped(pod, dumped, asked_at, now)
+
+    def lost(self, pod: str, *, died: bool) -> Effects:
+        return self._news.lost(pod, died=died)
+
+    # -- time
+    def expire(self, now: float) -> Effects:
+        """End what waited past its deadline. Cheap when nothing is due."""
+        effects = Effects()
+        for request in self.queue.take_overdue(now):
+            self._ledger.fail(request, deadline_exceeded(now - request.since), effects)
+        return effects
+
+    def sweep(self, now: float) -> None:
+        self._ledger.settled.sweep(now)
+        self._ledger.tombstones.sweep(now)

@@ -1,0 +1,45 @@
+"""Publishes the queue of one pool's shard, four times a second while there is something to tell."""
+
+from __future__ import annotations
+
+import logging
+
+from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.contracts import encode
+from matrixinfer.bus.contracts.dispatch import QueueReport
+from matrixinfer.bus.errors import BusError
+from matrixinfer.handlers.dispatch.assignment import PoolShard
+from matrixinfer.handlers.dispatch.pool_state import PoolState
+from matrixinfer.handlers.dispatch.report import DrainRate, queue_report
+
+logger = logging.getLogger("matrixinfer.dispatch.reporter")
+
+_EVERY_S = 0.25
+
+
+class Reporter:
+    def __init__(self, bus: Bus, shard: PoolShard, state: PoolState) -> None:
+        self._bus = bus
+        self._shard = shard
+        self._state = state
+        self._subject = bus.subjects.queue(shard.namespace, shard.modelserver)
+        self._last: tuple[int, ...] | None = None
+        self._due_at = 0.0
+        self.rate = DrainRate()
+
+    async def tick(self, now: float) -> None:
+        if now < self._due_at:
+            return
+        self._due_at = now + _EVERY_S
+        self.rate.measure(now)
+        report = queue_report(self._shard, self._state, self.rate.per_s, now)
+        telling = (report.queued, report.placed, report.pods_ready, report.epoch)
+        if report.queued or report.placed or telling != self._last:
+            self._last = telling
+            await self._publish(report)
+
+    async def _publish(self, report: QueueReport) -> None:
+        try:
+            await self._bus.signals.publish(self._subject, encode(report))
+        except BusError as error:
+            logger.debug("the report of %s is lost: %s", self._shard.claim_name, error)

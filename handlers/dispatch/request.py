@@ -1,0 +1,64 @@
+"""A request in the dispatcher's hands: from its delivery out of REQUESTS until it started, ended or was refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from matrixinfer.bus.contracts.load import WorkKey
+
+RequestKey = tuple[str, int]
+"""(rid, attempt)"""
+
+
+class Held(Protocol):
+    """The stored message behind a request. Deciding modules only carry it; the shell acknowledges it."""
+
+    subject: str
+    data: bytes
+    message_id: str
+
+    async def ack(self) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """Queued while `work` is None, else placed on `pod`. Times are monotonic seconds.
+
+    `order` is its place among all requests of the pool; `since` is when its gateway stored it; `reign` is the epoch
+    under which `held` was delivered. `hop` is the last one used; hops of this process begin above `hop_floor`.
+    """
+
+    key: RequestKey
+    tenant: str
+    gateway: str
+    prompt_tokens: int
+    size_bytes: int
+    order: int
+    since: float
+    deadline: float
+    held: Held
+    reign: int
+    hop_floor: int = 0
+    hop: int = 0
+    deaths: int = 0
+    silent_hops: int = 0
+    avoid: str = ""
+    pod: str = ""
+    boot: str = ""
+    work: WorkKey | None = None
+    placed_at: float = 0.0
+    placed_epoch: int = 0
+
+    def next_work(self) -> WorkKey:
+        """The key of the next hop."""
+        rid, attempt = self.key
+        return WorkKey(rid, attempt, max(self.hop, self.hop_floor) + 1)
+
+    def put_on(self, pod: str, boot: str, work: WorkKey, epoch: int, now: float) -> None:
+        self.pod, self.boot, self.work, self.hop = pod, boot, work, work.hop
+        self.placed_epoch, self.placed_at = epoch, now
+
+    def take_off(self) -> None:
+        """Back to being queued; `pod` and `boot` keep telling where it was last."""
+        self.work = None

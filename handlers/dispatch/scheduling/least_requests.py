@@ -1,0 +1,26 @@
+"""Least requests: the pod with the smallest share of its slots in use; among equals, one by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from matrixinfer.handlers.dispatch.fleet import Pod
+from matrixinfer.handlers.dispatch.request import Request
+from matrixinfer.handlers.dispatch.scheduling.port import Choice, Score
+
+RECORDED_CANDIDATES = 8
+
+
+class LeastRequests:
+    """The score of a pod is the free share of its slots."""
+
+    name = "least-requests"
+
+    def pick(self, request: Request, pods: Sequence[Pod], rng: Random) -> Choice | None:
+        if len(pods) == 1:
+            return Choice(pods[0], (Score(pods[0].name, 1.0 - pods[0].load),))
+        chance = rng.random
+        ranked = sorted([(pod.load, chance(), pod) for pod in pods])
+        best = tuple([Score(pod.name, 1.0 - load) for load, _, pod in ranked[:RECORDED_CANDIDATES]])
+        return Choice(ranked[0][2], best)

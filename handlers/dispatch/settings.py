@@ -1,0 +1,71 @@
+"""How a dispatcher behaves."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from matrixinfer.bus.topology import LEASE_TTL_S
+
+
+class DispatchSettings(BaseSettings):
+    """Read once per process: keyword (a flag) over environment (`MATRIXINFER_DISPATCH_…`) over default."""
+
+    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_DISPATCH_", frozen=True, use_attribute_docstrings=True)
+
+    lease_ttl_s: float = Field(default=LEASE_TTL_S, ge=1)
+    """How long after its last renewal a dispatcher still counts as alive: most of the time that a takeover takes."""
+
+    renew_every_s: float = Field(default=0.5, gt=0)
+    """Time between renewals: a quarter of the time to live, so that three may fail."""
+
+    tick_s: float = Field(default=0.25, gt=0)
+    """How often deadlines and silence are looked at and the queue is reported."""
+
+    silent_after_s: float = Field(default=3.0, gt=0)
+    """A pod without a load event for so long gets no work, and what it has not started is placed elsewhere."""
+
+    steady_after_s: float = Field(default=10.0, ge=0)
+    """A pod that was silent counts as healthy again after so long without another silence."""
+
+    silent_hops: int = Field(default=3, ge=1)
+    """Placements of one request that may end in a pod's silence before it waits for a pod that counts as healthy."""
+
+    deaths: int = Field(default=2, ge=1)
+    """Agents that may die with a request before it is poison: the one that reaches this number ends it."""
+
+    refused_pause_s: float = Field(default=0.25, ge=0)
+    """How long a pod gets nothing after it refused work or its work could not be stored: a brake on fast loops."""
+
+    verify_after_s: float = Field(default=2.0, gt=0)
+    """A pod is asked about work that it has not reported for so long; what it does not know then is placed anew."""
+
+    dump_timeout_s: float = Field(default=1.0, gt=0)
+    """How long a takeover waits for the pods to tell what they run, and any later question for its answer."""
+
+    gateway_every_s: float = Field(default=2.0, gt=0)
+    """How often the gateways of queued requests are asked whether they are there."""
+
+    gateway_gone_after_s: float = Field(default=6.0, gt=0)
+    """A gateway for which nobody answers for so long over an unbroken connection is gone, and so are its clients."""
+
+    max_in_hand: int = Field(default=20_000, ge=1)
+    """Requests of one pool's shard held in this process; the rest waits in the stream."""
+
+    max_bytes_in_hand: int = Field(default=512 * 1024 * 1024, ge=1)
+    """Their bytes, all prompts together; exceeded by one window of requests at most."""
+
+    pull_window: int = Field(default=1000, ge=1)
+    """Requests asked for ahead of their coming: enough to never wait for the server, few against the bound of bytes."""
+
+    remembered: int = Field(default=100_000, ge=1)
+    """Settled and cancelled requests remembered for each shard, about 300 bytes each, at most until their deadlines."""
+
+    candidates: int = Field(default=32, ge=1)
+    """Pods that a scheduler looks at for one request; of more with room, so many are drawn by chance."""
+
+    decisions_every_s: float = Field(default=1.0, gt=0)
+    """How long a decision waits for others before the batch is published."""
+
+    decisions_batch: int = Field(default=256, ge=1)
+    """Decisions that make a batch full."""
