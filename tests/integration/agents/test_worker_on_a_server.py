@@ -151,7 +151,7 @@ async def worker_on(server: RunningServer) -> AsyncIterator[Listener]:
         finally:
             stop.set()
             await running
-            await wire.cut()
+    await wire.cut()
 
 
 async def complete(listener: Listener, keys: list[WorkKey]) -> None:
