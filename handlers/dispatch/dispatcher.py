@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from random import Random
 
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.ids import new_boot_id
 from matrixinfer.handlers.dispatch.assignment import PoolShard, owned_by
 from matrixinfer.handlers.dispatch.catalog import Catalog, PoolName
+from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.claims import Claims
 from matrixinfer.handlers.dispatch.gateway_watch import GatewayWatch
 from matrixinfer.handlers.dispatch.load_feed import LoadFeed
@@ -36,7 +36,7 @@ class Dispatcher:
         bus: Bus,
         new_queue: Callable[[], RequestQueue],
         scheduler: Scheduler,
-        rng: Random,
+        rng: Rng,
     ) -> None:
         self._settings = settings
         self._bus = bus

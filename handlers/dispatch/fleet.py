@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from random import Random
 from typing import NamedTuple
 
 from matrixinfer.bus.contracts.control import Dumped
 from matrixinfer.bus.contracts.load import LoadEvent, WorkKey
+from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 
@@ -52,7 +52,7 @@ class Fleet:
             pod.introduced = False
             self._review(pod)
 
-    def candidates(self, limit: int, rng: Random) -> list[Pod]:
+    def candidates(self, limit: int, rng: Rng) -> list[Pod]:
         pods = list(self.open.values())
         return pods if len(pods) <= limit else rng.sample(pods, limit)
 

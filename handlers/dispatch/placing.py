@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from random import Random
 
 from matrixinfer.bus.contracts.load import WorkKey
+from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.ledger import Ledger
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
@@ -30,7 +30,7 @@ class Placement:
 
 
 class Placing:
-    def __init__(self, ledger: Ledger, scheduler: Scheduler, settings: DispatchSettings, rng: Random) -> None:
+    def __init__(self, ledger: Ledger, scheduler: Scheduler, settings: DispatchSettings, rng: Rng) -> None:
         self._ledger = ledger
         self._scheduler = scheduler
         self._settings = settings

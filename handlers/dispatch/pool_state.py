@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from random import Random
-
 from matrixinfer.bus.contracts.control import Dumped
 from matrixinfer.bus.contracts.dispatch import WhereAnswer
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.load import LoadEvent, WorkKey
 from matrixinfer.handlers.dispatch.agent_news import AgentNews
 from matrixinfer.handlers.dispatch.arrivals import Arrival, Arrivals
+from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.failures import deadline_exceeded, too_large
 from matrixinfer.handlers.dispatch.fleet import Fleet
@@ -28,7 +27,7 @@ from matrixinfer.handlers.dispatch.sightings import Sightings
 class PoolState:
     """`now` is monotonic seconds everywhere. Methods that end requests return Effects for the shell to carry out."""
 
-    def __init__(self, settings: DispatchSettings, queue: RequestQueue, scheduler: Scheduler, rng: Random) -> None:
+    def __init__(self, settings: DispatchSettings, queue: RequestQueue, scheduler: Scheduler, rng: Rng) -> None:
         self._settings = settings
         self.fleet = Fleet(settings.silent_after_s, settings.verify_after_s)
         self._ledger = Ledger(queue, self.fleet, settings.remembered)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from random import Random
 
+from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.fleet import Pod
 from matrixinfer.handlers.dispatch.request import Request
 from matrixinfer.handlers.dispatch.scheduling.port import Choice, Score
@@ -17,7 +17,7 @@ class LeastRequests:
 
     name = "least-requests"
 
-    def pick(self, request: Request, pods: Sequence[Pod], rng: Random) -> Choice | None:
+    def pick(self, request: Request, pods: Sequence[Pod], rng: Rng) -> Choice | None:
         if len(pods) == 1:
             return Choice(pods[0], (Score(pods[0].name, 1.0 - pods[0].load),))
         chance = rng.random

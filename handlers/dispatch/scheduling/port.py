@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Protocol
 
+from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.fleet import Pod
 from matrixinfer.handlers.dispatch.request import Request
 
@@ -33,6 +33,6 @@ class Scheduler(Protocol):
     name: str
     """How decisions name it."""
 
-    def pick(self, request: Request, pods: Sequence[Pod], rng: Random) -> Choice | None:
+    def pick(self, request: Request, pods: Sequence[Pod], rng: Rng) -> Choice | None:
         """One of `pods`, or None when the request shall wait for a better one. `pods` is not empty."""
         ...
