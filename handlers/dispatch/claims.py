@@ -20,7 +20,8 @@ HoldersHandler = Callable[[dict[str, str]], Awaitable[None]]
 
 
 class Claims:
-    """`dispatchers` are the owners of the live leases, None as long as they are not known. `on_change` is called after every change of leases or claims."""
+    """`dispatchers` are the owners of the live leases, None as long as they are not known. `on_change` is called after
+    every change of leases or claims."""
 
     def __init__(self, bus: Bus, owner: str, on_change: Callable[[], None]) -> None:
         self._bus = bus

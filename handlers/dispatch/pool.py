@@ -114,7 +114,7 @@ class PoolDispatcher:
         self._claim_again.clear()
         self._is_placing = self.is_claimed = self._knows_all = False
         if not self._may_act(self._monotonic()):
-            await self._claim_again.wait()  # without the lease this is not ours to claim: we are let go soon
+            return  # without the lease this is not ours to claim: we are let go soon
         epoch = await self._bus.leases.claim(self.shard.claim_name, self._tenure.owner)
         self.is_claimed = True
         self.state.begin_reign(epoch, self._monotonic())
