@@ -73,6 +73,15 @@ class Consumers:
                 ) from error
             raise
 
+    async def exists(self, consumer: Consumer) -> bool:
+        try:
+            await self._api.call(f"CONSUMER.INFO.{self._names.stream(consumer.stream)}.{consumer.name}")
+        except Refused as error:
+            if error.code != CONSUMER_NOT_FOUND:
+                raise
+            return False
+        return True
+
     async def is_superseded(self, consumer: Consumer) -> bool:
         """Does an exclusive successor read what this consumer read?"""
         return any(_config(other, "metadata").get(EXCLUSIVE) for other in await self._rivals(consumer))
