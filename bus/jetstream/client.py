@@ -44,6 +44,10 @@ class Client(NatsClient):
         if queue is not None and queue.empty() and self.is_connected:
             queue.put_nowait(self._kick)
 
+    def has_jetstream(self) -> bool:
+        """As the server said when it greeted."""
+        return bool(self._server_info.get("jetstream", False))
+
     def is_congested(self) -> bool:
         """More waits for the socket than should: `await relieve()` before writing more."""
         return bool(self._pending_data_size > self._max_pending_size and self.is_connected)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from nats import errors as nats_errors
 
 from matrixinfer.bus.clock import Clock
-from matrixinfer.bus.errors import BusError, Unavailable
+from matrixinfer.bus.errors import BusError, Incompatible, Unavailable
 from matrixinfer.bus.jetstream.answers import Answers
 from matrixinfer.bus.jetstream.api import Api
 from matrixinfer.bus.jetstream.client import Client
@@ -56,7 +56,8 @@ class Connection:
         self._closed = False
 
     async def open(self) -> None:
-        """Raises Unavailable, naming the server, when it cannot be reached within `connect_timeout_s`."""
+        """Raises Unavailable, naming the server, when it cannot be reached within `connect_timeout_s`, and
+        Incompatible when it has no JetStream."""
         self.client = Client()
         url = self.settings.url
         try:
@@ -66,6 +67,9 @@ class Connection:
             await self._disconnect()
             last = self.client.last_error or error
             raise Unavailable(f"no NATS server answers at {without_password(url)}: {last}") from error
+        if not self.client.has_jetstream():
+            await self._disconnect()
+            raise Incompatible(f"the NATS server at {without_password(url)} has no JetStream: start it with `-js`")
         self._up_since = self.clock.monotonic()
         self.answers = Answers(self.client)
         self.api = Api(self.answers, self.settings.request_timeout_s)

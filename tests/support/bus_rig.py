@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import ManualClock
 from matrixinfer.bus.memory import MemoryBroker
+from matrixinfer.bus.settings import BusSettings
 from support.eventually import eventually
 from support.nats import RunningServer, connected, running_server
 from support.wire import Wire
@@ -22,6 +23,7 @@ class Rig(Protocol):
 
     bus: Bus
     other: Bus
+    settings: BusSettings
 
     async def until(self, predicate: Callable[[], T], *, within_s: float = 5.0) -> T:
         """The first true value, or AssertionError."""
@@ -46,6 +48,7 @@ class MemoryRig:
         self._broker = MemoryBroker(self._clock)
         self.bus = self._broker.connect()
         self.other = self._broker.connect()
+        self.settings = BusSettings()
 
     async def until(self, predicate: Callable[[], T], *, within_s: float = 5.0) -> T:
         deadline = self._clock.now() + within_s
@@ -74,6 +77,7 @@ class ServerRig:
         self._wire = wire
         self.bus = bus
         self.other = other
+        self.settings = BusSettings(url=server.url)
 
     async def until(self, predicate: Callable[[], T], *, within_s: float = 5.0) -> T:
         return await eventually(predicate, timeout_s=within_s + 5.0)
