@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import sys
 from pathlib import Path
 
@@ -25,9 +24,7 @@ async def sample(rig: Rig, name: str, seconds: int, folder: Path) -> list[tuple[
         load(rig.port, chat(1024, stream=False, tokens=8), connections=64, seconds=seconds + 2)
     )
     _, complaint = await spy.communicate()
-    loading.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await loading
+    await loading
     if spy.returncode:
         raise RuntimeError(f"py-spy could not sample {name}: {complaint.decode().strip()}")
     return hottest(target.read_text())

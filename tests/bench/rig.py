@@ -54,10 +54,9 @@ class Rig:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for child in self._children:
+        for child in self._children:  # in the order of their start: the gateway drains while the others still serve
             child.terminate()
-        for child in self._children:
-            await asyncio.to_thread(child.wait, 30)
+            await asyncio.to_thread(child.wait, 60)
         await self._bus.link.close()
         await self._server.stop()
 
