@@ -78,7 +78,7 @@ def settings_of(record: Record | None, bus_url: str | None) -> BusSettings:
 
 async def on_bus(bus: Bus, settings: BusSettings) -> AsyncIterator[Finding]:
     """Everything that is asked over the bus."""
-    yield Finding("fine", "bus", f"{settings.url.rpartition('@')[2]}, API level high enough")
+    yield Finding("fine", "bus", f"{settings.url.rpartition('@')[2]}, its API level suffices")
     yield await topology(settings)
     try:
         pods = await ClusterClient(bus).list("pods")

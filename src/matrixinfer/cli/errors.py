@@ -16,6 +16,8 @@ def readable(error: BaseException) -> str:
         error = error.exceptions[0]
     if type(error).__name__ == "ValidationError" and hasattr(error, "errors"):
         return _settings_problem(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     if is_expected(error):
         return str(error) or type(error).__name__
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -9,6 +9,9 @@ from typing import Any
 Manifest = Mapping[str, Any]
 Column = tuple[str, Callable[[Manifest], str]]
 
+FINE_WHEN_FALSE = frozenset({"Conflicted", "Progressing"})
+"""Conditions that tell of trouble or of work going on."""
+
 
 def columns(kind: str) -> list[Column]:
     """The columns between NAME and AGE."""
@@ -64,11 +67,12 @@ def _restarts(pod: Manifest) -> str:
 
 
 def _conditions(manifest: Manifest) -> str:
-    """Every condition that is not as one would like says why."""
+    """What holds, and what does not though it should, with the reason."""
     conditions: list[Manifest] = _status(manifest).get("conditions") or []
     return ", ".join(
         f"{one['type']}" if one.get("status") == "True" else f"not {one['type']} ({one.get('reason', 'unknown')})"
         for one in conditions
+        if one.get("status") == "True" or one["type"] not in FINE_WHEN_FALSE
     )
 
 

@@ -148,8 +148,17 @@ def _greeting(house: House, data_dir: Path) -> RenderableType:
     facts.add_row("  data", str(data_dir))
     lines: list[RenderableType] = [Text("\nMatrixInfer serves", "bold green"), facts, Text()]
     if house.models:
-        lines += [Text("Try it:", "bold"), Text(f"  {curl(house.url, house.models[0])}"), Text("  matrixinfer chat")]
+        lines += [
+            Text("Try it:", "bold"),
+            Text(f"  {curl(house.url, house.models[0])}"),
+            Text(f"  {chat(house.url, data_dir)}"),
+        ]
     return Group(*lines, Text("\nCtrl-C stops it.", "dim"))
+
+
+def chat(url: str, data_dir: Path) -> str:
+    """The command to talk with the model; the default folder is found without a flag."""
+    return "matrixinfer chat" if data_dir == record.default_data_dir() else f"matrixinfer chat --url {url}"
 
 
 def curl(url: str, model: str) -> str:

@@ -17,7 +17,7 @@ _SIMULATED_MODEL = {
     "apiVersion": "matrixinfer.ai/v1alpha1",
     "kind": "Model",
     "metadata": {"name": SIMULATED},
-    "spec": {"backends": [{"name": "main", "type": "Simulated", "modelURI": "simulated://model"}]},
+    "spec": {"backends": [{"name": "main", "type": "Simulated"}]},
 }
 
 
