@@ -12,7 +12,7 @@ TEXTS = [path for path in files() if path.suffix not in NOT_TEXT and path != ROO
 FOREIGN_HOST = re.compile(
     r"https?://(?!(?:[\w-]+\.)*example(?:\.(?:com|org|net))?\b|[\w.-]+\.(?:test|invalid|local|svc)\b)[\w-]+(?:\.[\w-]+)*\.[a-z]+"
 )
-MACHINE_PATH = re.compile(r"(?<![\w.$}~-])/(?:root|work|home/[a-z]\w*|Users)(?:/\w|(?=[\s\"'`]))")
+MACHINE_PATH = re.compile(r"(?<![\w.$}~-])/(?:root|work|home/(?!person\b)[a-z]\w*|Users)(?:/\w|(?=[\s\"'`]))")
 PACKAGE_INDEX = re.compile(r"--(?:extra-)?index[-]url|--find[-]links|PIP_[I]NDEX|--trusted[-]host")
 
 
@@ -38,7 +38,7 @@ def test_what_is_forbidden_is_seen(forbidden, text):
 
 
 @pytest.mark.parametrize(
-    "text", ["https://api.example.com/v1", "https://127.0.0.1:1", "${x}/work", "a/root/b", "mi.work"]
+    "text", ["https://api.example.com/v1", "https://127.0.0.1:1", "${x}/work", "a/root/b", "mi.work", "/home/person/x"]
 )
 def test_what_is_allowed_is_not_seen(text):
     assert not any(forbidden.search(text) for forbidden in (FOREIGN_HOST, MACHINE_PATH, PACKAGE_INDEX))
