@@ -11,14 +11,16 @@ T = TypeVar("T")
 
 
 @overload
-async def eventually(predicate: Callable[[], Awaitable[T]], *, timeout_s: float = 5.0, every_s: float = 0.005) -> T: ...
+async def eventually(
+    predicate: Callable[..., Awaitable[T]], *, timeout_s: float = 5.0, every_s: float = 0.005
+) -> T: ...
 
 
 @overload
-async def eventually(predicate: Callable[[], T], *, timeout_s: float = 5.0, every_s: float = 0.005) -> T: ...
+async def eventually(predicate: Callable[..., T], *, timeout_s: float = 5.0, every_s: float = 0.005) -> T: ...
 
 
-async def eventually(predicate: Callable[[], Any], *, timeout_s: float = 5.0, every_s: float = 0.005) -> Any:
+async def eventually(predicate: Callable[..., Any], *, timeout_s: float = 5.0, every_s: float = 0.005) -> Any:
     """The first true value of `predicate`. AssertionError, with the last value, when the deadline passes."""
     deadline = time.monotonic() + timeout_s
     while True:
