@@ -97,4 +97,5 @@ class Intake:
         except BusError as error:
             logger.debug("the backlog of %s is not known: %s", self._consumer.name, error)
             return False
-        return backlog.waiting == 0 and not self.is_starved()
+        on_their_way = backlog.unacknowledged - self._credits.in_hand
+        return backlog.waiting == 0 and on_their_way <= 0 and not self.is_starved()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from matrixinfer.bus.topology import LEASE_TTL_S
+from matrixinfer.bus.topology import ACK_WAIT_WORK_S, LEASE_TTL_S
 
 
 class DispatchSettings(BaseSettings):
@@ -37,8 +37,9 @@ class DispatchSettings(BaseSettings):
     refused_pause_s: float = Field(default=0.25, ge=0)
     """How long a pod gets nothing after it refused work or its work could not be stored: a brake on fast loops."""
 
-    verify_after_s: float = Field(default=2.0, gt=0)
-    """A pod is asked about work that it has not reported for so long; what it does not know then is placed anew."""
+    verify_after_s: float = Field(default=ACK_WAIT_WORK_S + 2.0, gt=0)
+    """A pod is asked about work that it has not reported for so long; what it does not know then is placed anew. Longer
+    than WORK waits for its acknowledgement: what was lost on the way to the pod has come again by then."""
 
     dump_timeout_s: float = Field(default=1.0, gt=0)
     """How long a takeover waits for the pods to tell what they run, and any later question for its answer."""

@@ -69,7 +69,9 @@ class ScriptedAgent:
         self.most_at_once = 0
         self.draining = False
         self.skips_events = False
-        self.drops_work = False
+        self.loses_work = False
+        self.is_slow_to_pull = False
+        """It pulls when the test says so."""
         self._subscription: Subscription | None = None
         self._consumption: Consumption | None = None
         self._heart: asyncio.Task[None] | None = None
@@ -77,7 +79,7 @@ class ScriptedAgent:
     async def boot_up(self) -> None:
         self.boot = new_boot_id()
         self._sequence = 0
-        self._epoch = 0
+        self.epochs: Counter[tuple[str, int]] = Counter()
         self.waiting: dict[WorkKey, Delivery] = {}
         self.running: set[WorkKey] = set()
         self._finished: list[Finished] = []
@@ -85,9 +87,15 @@ class ScriptedAgent:
         self._subscription = await self.bus.signals.subscribe(self.bus.subjects.control(NS, self.pod), self._on_order)
         subject = self.bus.subjects.work(NS, self.pod)
         consumer = Consumer("WORK", f"a-{NS}-{self.pod}", subject, ACK_WAIT_WORK_S, 1000)
-        self._consumption = await self.bus.queue.consume(consumer, self._on_work, credits=self.slots)
+        self._consumption = await self.bus.queue.consume(consumer, self._on_work, credits=0)
+        if not self.is_slow_to_pull:
+            self.pull()
         await self.tell()
         self._heart = asyncio.create_task(self._beat())
+
+    def pull(self) -> None:
+        assert self._consumption
+        self._consumption.grant(self.slots)
 
     async def die(self) -> None:
         """As a killed process: it says nothing more, and its name has no subscriber."""
@@ -170,7 +178,9 @@ class ScriptedAgent:
 
     async def _on_work(self, delivery: Delivery) -> None:
         assert self._consumption
-        if self.drops_work:
+        if self.loses_work:
+            await delivery.ack()
+            self._consumption.grant(1)
             return
         work = decode(delivery.data, Envelope)
         key = WorkKey(work.rid, work.attempt, work.hop, work.phase)
@@ -180,13 +190,14 @@ class ScriptedAgent:
             return
         self.pulled.append(key)
         self.envelopes[work.rid] = work
-        if work.boot != self.boot or work.epoch < self._epoch or key in self.aborted:
+        pool = (work.modelserver, work.shard)
+        if work.boot != self.boot or work.epoch < self.epochs[pool] or key in self.aborted:
             self.refused.append(key)
             await delivery.ack()
             self._consumption.grant(1)
             await self._ended(key, "cancelled" if key in self.aborted else "refused", False)
             return
-        self._epoch = work.epoch
+        self.epochs[pool] = work.epoch
         self.waiting[key] = delivery
         self.most_at_once = max(self.most_at_once, len(self.waiting) + len(self.running))
         if self.eager:
@@ -198,7 +209,8 @@ class ScriptedAgent:
             return
         order = decode(signal.data, cast("type[Order]", Order))
         if isinstance(order, Dump):
-            self._epoch = max(self._epoch, order.epoch)
+            pool = (order.modelserver, order.shard)
+            self.epochs[pool] = max(self.epochs[pool], order.epoch)
             snapshot = self._snapshot()
             dumped = Dumped(self.boot, self._sequence, self.draining, snapshot, list(self._finished))
             await signal.respond(encode(dumped))
@@ -334,9 +346,12 @@ class DispatchHouse:
         await self.bus.store("SERVING").put(pod_key(NS, modelserver, pod), value)
         await self.settle()
 
-    async def agent(self, pod: str, slots: int = 2, *, eager: bool = False, modelserver: str = MS) -> ScriptedAgent:
+    async def agent(
+        self, pod: str, slots: int = 2, *, eager: bool = False, modelserver: str = MS, is_slow_to_pull: bool = False
+    ) -> ScriptedAgent:
         """A pod that is listed and speaks."""
         agent = ScriptedAgent(self.broker.connect(), pod, slots, eager=eager, modelserver=modelserver)
+        agent.is_slow_to_pull = is_slow_to_pull
         self.agents.append(agent)
         await self.list_pod(pod, modelserver=modelserver)
         await agent.boot_up()
