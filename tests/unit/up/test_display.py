@@ -1,0 +1,54 @@
+"""What the terminal shows."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from matrixinfer.up.display import Display, Step
+from matrixinfer.up.main import curl
+
+
+@pytest.fixture
+def screen() -> Callable[..., tuple[Display, io.StringIO]]:
+    def make(terminal: bool) -> tuple[Display, io.StringIO]:
+        output = io.StringIO()
+        return Display(Console(file=output, force_terminal=terminal, width=100, highlight=False)), output
+
+    return make
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_steps_show_what_was_done_and_what_failed(screen, terminal: bool) -> None:
+    display, output = screen(terminal)
+    with display.starting():
+        with display.step("bus") as step:
+            step.say("127.0.0.1:4222")
+        with pytest.raises(RuntimeError), display.step("engine"):
+            raise RuntimeError
+    text = output.getvalue()
+    assert "bus" in text
+    assert "127.0.0.1:4222" in text
+    assert ("✗" if terminal else "failed") in text
+
+
+def test_a_download_shows_how_far_it_is() -> None:
+    step = Step("model weights")
+    step.progress(49 * 1024 * 1024, 98 * 1024 * 1024)
+    assert step.detail == "━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌ 49 of 98 MiB"
+    step.progress(49 * 1024 * 1024, 0)
+    assert step.detail == "49 MiB"
+
+
+def test_the_line_to_paste_is_one_shell_command_with_json(screen) -> None:
+    display, output = screen(False)
+    display.say(curl("http://127.0.0.1:8080", "it's"))
+    [line] = output.getvalue().splitlines()
+    words = shlex.split(line)
+    assert words[:3] == ["curl", "-N", "http://127.0.0.1:8080/v1/chat/completions"]
+    assert json.loads(words[-1])["model"] == "it's"
