@@ -8,13 +8,14 @@ from pathlib import Path
 
 import openai
 import pytest
+import pytest_asyncio
 
 from support.house import House
 
 MODEL = "simulated"
 
 
-@pytest.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     data: Path = tmp_path_factory.mktemp("house") / "data"
     async with House(data, "--engine", "simulated", "--replicas", "3") as house:
