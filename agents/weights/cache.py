@@ -28,14 +28,22 @@ async def writing(folder: Path) -> AsyncIterator[Path]:
 
     What a killed process left is removed first. Raises OSError when the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        while not _try_lock(lock):
+    with _lock_file(folder) as lock:
+        while not _try_lock(lock):  # noqa: ASYNC110 - its holder may be another process, which sets no event here
             await asyncio.sleep(LOCK_POLL_S)
-        for left in folder.glob(f"{_PARTIAL}*"):
-            await asyncio.to_thread(shutil.rmtree, left, ignore_errors=True)
+        await asyncio.to_thread(_remove_leftovers, folder)
         with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=folder, ignore_cleanup_errors=True) as partial:
             yield Path(partial)
+
+
+def _lock_file(folder: Path) -> IO[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / ".lock").open("w")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for left in folder.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _try_lock(lock: IO[str]) -> bool:

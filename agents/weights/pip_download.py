@@ -32,7 +32,7 @@ async def download_wheel(name: str, version: str, folder: Path, progress: Callab
         if process.returncode is None:
             process.kill()
             await process.wait()
-    wheels = list(folder.glob("*.whl"))
+    wheels = _wheels(folder)
     if status != 0 or len(wheels) != 1:
         reason = " | ".join(complaints.decode(errors="replace").strip().splitlines()[-_REASON_LINES:])
         raise DownloadFailed(
@@ -50,6 +50,10 @@ def _command(name: str, version: str, folder: Path) -> list[str]:
         *options,
         *("--progress-bar", bar, "--dest", str(folder), f"{name}=={version}"),
     ]
+
+
+def _wheels(folder: Path) -> list[Path]:
+    return list(folder.glob("*.whl"))
 
 
 def _pip_version() -> tuple[int, int]:
