@@ -99,6 +99,7 @@ class FastStreamServer:
                 duty.consumer.filter,
                 durable=duty.consumer.name,
                 stream=JStream(self._connection.names.stream(duty.consumer.stream), declare=False),
+                inbox_prefix=f"{inbox_prefix(settings.url)}.".encode(),  # it does not take the broker's
                 pull_sub=PullSub(batch_size=1, timeout=FETCH_S),
                 ack_policy=AckPolicy.MANUAL,
                 decoder=_whole,

@@ -16,6 +16,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from matrixinfer.bus.errors import TooLarge, Unavailable
+from matrixinfer.bus.jetstream.parser import Parser
 
 logger = logging.getLogger("matrixinfer.bus.jetstream.client")
 
@@ -26,6 +27,7 @@ Listener = Callable[[bytes, bytes, bytes, "bytes | None"], None]
 class Client(NatsClient):
     def __init__(self) -> None:
         super().__init__()
+        self._ps = Parser(self)
         self._listeners: dict[int, Listener] = {}
         self._kick: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._kick.set_result(None)
@@ -87,15 +89,16 @@ class Client(NatsClient):
                 f"the connection to the NATS server is down and {self._pending_data_size} bytes already wait for it"
             )
 
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+    def hear(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> bool:
+        """For the parser: hand a message to its listener; False when there is none."""
         listener = self._listeners.get(sid)
         if listener is None:
-            await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]
-            return
+            return False
         try:
             listener(subject, reply, data, headers)
         except Exception:  # one bad message must not end the reader of all
             logger.exception("the listener on %r failed", subject)
+        return True
 
     async def _process_err(self, err_msg: str) -> None:
         """nats-py closes for good on most errors that a server can send; here they end in a reconnect."""

@@ -1,0 +1,93 @@
+"""A FastStream application when its consumer or its server goes, and with the handlers' own rights."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from matrixinfer.bus.app import ControlApp, Duty
+from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.errors import Reject, Retry, Unavailable
+from matrixinfer.bus.jetstream.connection import Connection
+from matrixinfer.bus.ports import Consumer
+from matrixinfer.bus.settings import BusSettings
+from matrixinfer.bus.subjects import RECONCILE_PARTITIONS
+from matrixinfer.bus.topology import Part
+from support.eventually import eventually
+from support.nats import RunningServer, connected, running_server
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    async def __call__(self, subject: str, data: bytes) -> None:
+        self.seen.append(data.decode())
+        if data.startswith(b"retry") and self.seen.count(data.decode()) == 1:
+            raise Retry(0.2)
+        if data.startswith(b"reject"):
+            raise Reject("on purpose")
+
+
+@contextlib.asynccontextmanager
+async def serving(server: RunningServer, handler: Counting) -> AsyncIterator[Bus]:
+    """All partitions, as the handlers serve them, with the handlers' rights."""
+    settings = BusSettings(url=server.url_of(Part.HANDLERS))
+    async with connected(settings.url) as bus:
+        duties = [
+            Duty(Consumer("RECONCILE", f"reconcile-{n}", bus.subjects.reconcile_filter(n), 5.0, 1), handler)
+            for n in range(RECONCILE_PARTITIONS)
+        ]
+        task = asyncio.create_task(ControlApp(bus, settings, duties).run())
+        try:
+            yield bus
+            assert not task.done()
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def signal(bus: Bus, text: str) -> None:
+    subject = bus.subjects.reconcile("Model", "ns", text)
+    for attempt in range(200):
+        try:
+            await (await bus.queue.post(subject, text.encode(), message_id=text))
+        except Unavailable:
+            assert attempt < 199
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
+async def test_all_partitions_are_served_with_the_handlers_rights(tmp_path: Path) -> None:
+    handler = Counting()
+    async with running_server(tmp_path) as server, serving(server, handler) as bus:
+        names = [f"m{n}" for n in range(40)]
+        for name in [*names, "retry", "reject"]:
+            await signal(bus, name)
+        await eventually(lambda: len(handler.seen) == 43, timeout_s=10)
+        assert sorted(handler.seen) == sorted([*names, "retry", "retry", "reject"])
+
+
+async def test_deleted_consumers_are_made_again(tmp_path: Path) -> None:
+    handler = Counting()
+    async with running_server(tmp_path) as server, serving(server, handler) as bus:
+        await signal(bus, "before")
+        await eventually(lambda: handler.seen == ["before"], timeout_s=10)
+        assert isinstance(bus.link, Connection)
+        for n in range(RECONCILE_PARTITIONS):
+            await bus.link.api.call(f"CONSUMER.DELETE.RECONCILE.reconcile-{n}")
+        await signal(bus, "after")
+        await eventually(lambda: handler.seen == ["before", "after"], timeout_s=10)
+
+
+async def test_a_restarted_server_is_served_again(tmp_path: Path) -> None:
+    handler = Counting()
+    async with running_server(tmp_path) as server, serving(server, handler) as bus:
+        await signal(bus, "before")
+        await eventually(lambda: handler.seen == ["before"], timeout_s=10)
+        await server.restart()
+        await signal(bus, "after")
+        await eventually(lambda: handler.seen[-1] == "after", timeout_s=15)
