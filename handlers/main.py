@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.settings import BusSettings
@@ -12,12 +12,14 @@ from matrixinfer.handlers.cluster.door import Door
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
 from matrixinfer.handlers.cluster.local.garbage import GarbageCollector
 from matrixinfer.handlers.errors import HandlerError
-from matrixinfer.handlers.reconcile.consume import ReconcileQueue
+from matrixinfer.handlers.reconcile.consume import reconcile_app
 from matrixinfer.handlers.reconcile.loop import Loop
 from matrixinfer.handlers.reconcile.watch import Watcher
 from matrixinfer.handlers.settings import HandlersSettings
 
 logger = logging.getLogger("matrixinfer.handlers.main")
+
+CANCEL_AGAIN_S = 1.0
 
 Jobs = dict[str, Coroutine[None, None, None]]
 
@@ -27,18 +29,26 @@ async def serve(settings: HandlersSettings, bus: Bus, bus_settings: BusSettings,
     ExceptionGroup), so that whoever started the process starts it again."""
     jobs: Jobs = {}
     if settings.roles & {"cluster", "reconcile"}:
-        jobs |= await _control_plane(settings, bus)
+        jobs |= await _control_plane(settings, bus, bus_settings)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_endless(name, job, stop), name=name) for name, job in jobs.items()]
         if "dispatch" in settings.roles:
             group.create_task(_endless("dispatch", _dispatch(bus, stop), stop), name="dispatch")
         logger.info("handlers serve: %s", ", ".join(sorted(settings.roles)))
         await stop.wait()
-        for task in tasks:
+        await _end(tasks)
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel, and again: a library on the way (`asyncio.wait_for` of Python 3.11 for one) may swallow it once."""
+    running = set(tasks)
+    while running:
+        for task in running:
             task.cancel()
+        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
 
 
-async def _control_plane(settings: HandlersSettings, bus: Bus) -> Jobs:
+async def _control_plane(settings: HandlersSettings, bus: Bus, bus_settings: BusSettings) -> Jobs:
     cluster = await LocalCluster.open(bus)
     jobs: Jobs = {"cluster cache": cluster.run()}
     if "cluster" in settings.roles:
@@ -47,7 +57,7 @@ async def _control_plane(settings: HandlersSettings, bus: Bus) -> Jobs:
     if "reconcile" in settings.roles:
         loop = Loop(cluster, bus.store("SERVING"), bus.clock, agent_image=settings.agent_image)
         jobs["reconcile watch"] = Watcher(bus, cluster, resync_s=settings.resync_s).run()
-        jobs["reconcile queue"] = ReconcileQueue(bus, loop.reconcile).run()
+        jobs["reconcile app"] = reconcile_app(bus, bus_settings, loop.reconcile).run()
     return jobs
 
 

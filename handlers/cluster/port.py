@@ -38,7 +38,7 @@ class Cluster(Protocol):
         ...
 
     def list(self, kind: type[R], namespace: str | None = None, labels: Mapping[str, str] | None = None) -> list[R]:
-        """The objects of `namespace` (None: of all) that have all of `labels`, sorted by namespace and name.
+        """The objects of `namespace` (None: of all) that have all of `labels`, in no order.
 
         An object that this version cannot understand is left out (it was logged when it came)."""
         ...

@@ -98,7 +98,7 @@ class Loop:
         return modelinfer.decide(subject, pods.values(), now=self._clock.now())
 
     async def _decide_modelserver(self, namespace: str, name: str) -> Plan:
-        entries = await self._entries(pool_key(namespace, name), bucket_key("pod", namespace, name))
+        entries = await self._entry(pool_key(namespace, name)) | await self._below(bucket_key("pod", namespace, name))
         subject = self._cluster.get(ModelServer, namespace, name)
         if subject is None or subject.is_terminating:
             return modelserver.decide_gone(entries)
@@ -107,7 +107,7 @@ class Loop:
         return modelserver.decide(subject, pods, others, entries, now=self._clock.now())
 
     async def _decide_modelroute(self, namespace: str, name: str) -> Plan:
-        entries = await self._entries(route_key(namespace, name))
+        entries = await self._entry(route_key(namespace, name))
         subject = self._cluster.get(ModelRoute, namespace, name)
         if subject is None or subject.is_terminating:
             return modelroute.decide_gone(entries)
@@ -115,12 +115,13 @@ class Loop:
         servers = {server.metadata.name: server for server in self._cluster.list(ModelServer, namespace)}
         return modelroute.decide(subject, others, servers, entries, now=self._clock.now())
 
-    async def _entries(self, *prefixes: str) -> dict[str, bytes]:
-        """Read from the bucket, not from a cache: the last run for this key may have been in another process."""
-        found: dict[str, bytes] = {}
-        for prefix in prefixes:
-            found |= {name: entry.value for name, entry in (await self._serving.entries(prefix)).items()}
-        return found
+    # Read from the bucket, not from a cache: the last run for this key may have been in another process.
+    async def _entry(self, name: str) -> dict[str, bytes]:
+        entry = await self._serving.get(name)
+        return {} if entry is None else {name: entry.value}
+
+    async def _below(self, prefix: str) -> dict[str, bytes]:
+        return {name: entry.value for name, entry in (await self._serving.entries(prefix)).items()}
 
     # -- act
     async def _act(self, key: Key, plan: Plan) -> None:

@@ -20,25 +20,33 @@ class Key(NamedTuple):
     name: str
 
 
-def concerned(change: ObjectChange, servers: Iterable[ModelServer], routes: Iterable[ModelRoute]) -> set[Key]:
-    """`servers` and `routes`: all there are. A change of the status alone concerns the owner, not the object."""
+def concerned(change: ObjectChange) -> set[Key]:
+    """The object itself and its owner. A change of the status alone concerns the owner only."""
     newest = change.newest
     keys: set[Key] = set()
-    if newest.kind in RECONCILED and _is_more_than_status(change):
+    if newest.kind in RECONCILED and is_more_than_status(change):
         keys.add(Key(*newest.key))
     owner = newest.owner()
     if owner is not None and owner.kind in RECONCILED:
         keys.add(Key(owner.kind, newest.metadata.namespace, owner.name))
-    if isinstance(newest, Pod):
-        keys |= _pools_of(change, servers)
-    elif isinstance(newest, ModelServer) and _is_more_than_status(change):
-        keys |= _around_server(newest, servers, routes)
-    elif isinstance(newest, ModelRoute) and _is_more_than_status(change):
-        keys |= _rivals(change, routes)
     return keys
 
 
-def _is_more_than_status(change: ObjectChange) -> bool:
+def concerned_by_name_or_label(
+    change: ObjectChange, servers: Iterable[ModelServer], routes: Iterable[ModelRoute]
+) -> set[Key]:
+    """Who refers to the object without owning it. `servers` and `routes`: all there are."""
+    newest = change.newest
+    if isinstance(newest, Pod):
+        return _pools_of(change, servers)
+    if isinstance(newest, ModelServer):
+        return _around_server(change, servers, routes)
+    if isinstance(newest, ModelRoute):
+        return _rivals(change, routes)
+    return set()
+
+
+def is_more_than_status(change: ObjectChange) -> bool:
     if change.before is None or change.after is None:
         return True
     return _without_status(change.before) != _without_status(change.after)
@@ -62,11 +70,19 @@ def _pools_of(change: ObjectChange, servers: Iterable[ModelServer]) -> set[Key]:
     return {Key(*server.key) for server in servers if any(server.selects(side) for side in sides)}
 
 
-def _around_server(server: ModelServer, servers: Iterable[ModelServer], routes: Iterable[ModelRoute]) -> set[Key]:
+def _around_server(change: ObjectChange, servers: Iterable[ModelServer], routes: Iterable[ModelRoute]) -> set[Key]:
     """Pools that may win or lose pods, and routes that lead here."""
-    namespace, name = server.metadata.namespace, server.metadata.name
-    keys = {Key(*other.key) for other in servers if other.metadata.namespace == namespace}
+    namespace, name = change.newest.metadata.namespace, change.newest.metadata.name
+    sides = [side for side in (change.before, change.after) if isinstance(side, ModelServer)]
+    keys = {Key(*other.key) for other in servers if other.metadata.namespace == namespace and _overlap(other, sides)}
     return keys | {Key(*route.key) for route in routes if route.metadata.namespace == namespace and _leads(route, name)}
+
+
+def _overlap(server: ModelServer, others: Iterable[ModelServer]) -> bool:
+    """Could one pod have the labels of both selectors?"""
+    own = server.spec.workload_selector.match_labels
+    selectors = (other.spec.workload_selector.match_labels for other in others)
+    return any(all(own.get(name, value) == value for name, value in selector.items()) for selector in selectors)
 
 
 def _leads(route: ModelRoute, server: str) -> bool:

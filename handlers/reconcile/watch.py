@@ -17,7 +17,7 @@ from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.cluster.port import Cluster, ObjectChange
-from matrixinfer.handlers.reconcile.triggers import Key, concerned
+from matrixinfer.handlers.reconcile.triggers import Key, concerned, concerned_by_name_or_label, is_more_than_status
 
 logger = logging.getLogger("matrixinfer.handlers.reconcile.watch")
 
@@ -59,9 +59,15 @@ class Watcher:
 
     async def _listen(self) -> None:
         async for change in self._cluster.watch([*_RECONCILED, Pod]):
-            servers, routes = self._cluster.list(ModelServer), self._cluster.list(ModelRoute)
-            for key in concerned(change, servers, routes):
+            for key in concerned(change) | self._concerned_too(change):
                 self._remember(key, _change_id(change))
+
+    def _concerned_too(self, change: ObjectChange) -> set[Key]:
+        """A Pod's status (is it ready?) concerns its pools; of the others only what is wanted of them does."""
+        if not (isinstance(change.newest, Pod) or is_more_than_status(change)):
+            return set()
+        servers, routes = self._cluster.list(ModelServer), self._cluster.list(ModelRoute)
+        return concerned_by_name_or_label(change, servers, routes)
 
     async def _tick(self) -> None:
         while True:

@@ -59,8 +59,7 @@ class LocalCluster:
         return None if cached is None else cast(R, cached.readable())
 
     def list(self, kind: type[R], namespace: str | None = None, labels: Mapping[str, str] | None = None) -> list[R]:
-        found = self._cache.select(kind.__name__, namespace, labels or {})
-        return cast("list[R]", sorted(found, key=lambda resource: resource.key))
+        return cast("list[R]", list(self._cache.select(kind.__name__, namespace, labels or {})))
 
     async def apply(self, resource: R) -> R:
         desired = resource.to_json()

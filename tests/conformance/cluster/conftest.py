@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from support.nats import connected, running_server
 
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import SystemClock
@@ -19,6 +18,7 @@ from matrixinfer.bus.memory import MemoryBroker
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
 from matrixinfer.handlers.cluster.local.garbage import GarbageCollector
 from matrixinfer.handlers.cluster.port import Cluster
+from support.nats import connected, running_server
 
 
 class Playground(Protocol):

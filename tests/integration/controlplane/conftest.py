@@ -1,0 +1,136 @@
+"""Whole handlers processes (roles cluster and reconcile) as tasks, with a node that only pretends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.clock import SystemClock
+from matrixinfer.bus.cluster_client import ClusterClient
+from matrixinfer.bus.contracts import decode
+from matrixinfer.bus.contracts.serving import PoolPod, Route
+from matrixinfer.bus.errors import Conflict, Unavailable
+from matrixinfer.bus.memory import MemoryBroker
+from matrixinfer.bus.ports import Entry
+from matrixinfer.bus.settings import BusSettings
+from matrixinfer.handlers.main import serve
+from matrixinfer.handlers.settings import HandlersSettings
+from support.nats import connected, running_server
+
+SETTINGS = HandlersSettings(roles=frozenset({"cluster", "reconcile"}))
+
+
+class PretendNode:
+    """Claims every Pod, says that it is ready, and removes it as soon as it is to be deleted."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._objects = bus.store("OBJECTS")
+
+    async def run(self) -> None:
+        while True:
+            watch = await self._objects.watch("Pod")
+            for entry in watch.snapshot.values():
+                await self._handle(entry)
+            async for change in watch:
+                if change.entry is not None:
+                    await self._handle(change.entry)
+
+    async def _handle(self, entry: Entry) -> None:
+        while True:
+            try:
+                await self._try(entry)
+                return
+            except Conflict:
+                return  # the newer state comes as a change of its own
+            except Unavailable:
+                await asyncio.sleep(0.05)
+
+    async def _try(self, entry: Entry) -> None:
+        body = json.loads(entry.value)
+        if "deletionTimestamp" in body["metadata"]:
+            await self._objects.delete(entry.key, revision=entry.revision)
+        elif "status" not in body:
+            body["spec"]["nodeName"] = "local"
+            body["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+            await self._objects.put(entry.key, json.dumps(body).encode(), revision=entry.revision)
+
+
+class ControlPlane:
+    """Connections, processes that can be started and killed, and what they have made."""
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[Bus]], settings: BusSettings, bus: Bus, group: asyncio.TaskGroup
+    ) -> None:
+        self._connect = connect
+        self._settings = settings
+        self._group = group
+        self.bus = bus
+        self.client = ClusterClient(bus, timeout_s=20)
+        self._stop = asyncio.Event()
+        self._node: asyncio.Task[None] | None = None
+
+    async def start_handlers(self) -> asyncio.Task[None]:
+        bus = await self._connect()
+        return self._group.create_task(serve(SETTINGS, bus, self._settings, self._stop))
+
+    def start_node(self) -> None:
+        self._node = self._group.create_task(PretendNode(self.bus).run())
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._node is not None:
+            self._node.cancel()
+
+    async def names(self, kind: str) -> list[str]:
+        entries = await self.bus.store("OBJECTS").entries(kind)
+        return sorted(json.loads(entry.value)["metadata"]["name"] for entry in entries.values())
+
+    async def routes(self) -> dict[str, Route]:
+        entries = await self.bus.store("SERVING").entries("route")
+        found = [decode(entry.value, Route) for entry in entries.values()]
+        return {route.model: route for route in found}
+
+    async def pool_pods(self) -> dict[str, PoolPod]:
+        entries = await self.bus.store("SERVING").entries("pod")
+        found = [decode(entry.value, PoolPod) for entry in entries.values()]
+        return {member.pod: member for member in found}
+
+    async def everything(self) -> list[str]:
+        """All that exists, in both buckets."""
+        return [key for bucket in ("OBJECTS", "SERVING") for key in await self.bus.store(bucket).entries()]
+
+
+@contextlib.asynccontextmanager
+async def control_plane(connect: Callable[[], Awaitable[Bus]], settings: BusSettings) -> AsyncIterator[ControlPlane]:
+    """Every task ends before the first connection is closed."""
+    async with asyncio.TaskGroup() as group:
+        plane = ControlPlane(connect, settings, await connect(), group)
+        yield plane
+        plane.stop()
+
+
+@pytest.fixture(params=["memory bus", "nats-server"])
+async def plane(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ControlPlane]:
+    async with contextlib.AsyncExitStack() as stack:
+        if request.param == "memory bus":
+            broker = MemoryBroker(SystemClock())
+            settings = BusSettings()
+
+            async def connect() -> Bus:
+                return broker.connect()
+        else:
+            server = await stack.enter_async_context(running_server(tmp_path))
+            settings = BusSettings(url=server.url)
+            connections = await stack.enter_async_context(contextlib.AsyncExitStack())
+
+            async def connect() -> Bus:
+                return await connections.enter_async_context(connected(server.url))
+
+        async with control_plane(connect, settings) as plane:
+            yield plane

@@ -1,0 +1,162 @@
+"""ModelServer and ModelRoute → what gateway and dispatch read in SERVING."""
+
+from __future__ import annotations
+
+import pytest
+
+from matrixinfer.handlers.api.conditions import find
+from matrixinfer.handlers.api.modelroute import ModelRoute
+from matrixinfer.handlers.api.modelserver import ModelServer
+from matrixinfer.handlers.api.pod import Pod
+from support.resource_world import World
+
+
+def server(name: str, **labels: str) -> str:
+    wanted = ", ".join(f"{label}: {value}" for label, value in labels.items())
+    return f"""
+apiVersion: matrixinfer.ai/v1alpha1
+kind: ModelServer
+metadata: {{name: {name}}}
+spec: {{model: real, inferenceEngine: Simulated, workloadSelector: {{matchLabels: {{{wanted}}}}}}}
+"""
+
+
+def pod(name: str, **labels: str) -> str:
+    own = ", ".join(f"{label}: {value}" for label, value in labels.items())
+    return f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{{own}}}}}
+spec: {{containers: [{{name: c}}]}}
+"""
+
+
+def route(name: str, model: str = "chat", target: str = "pool", more: str = "", **fields: str) -> str:
+    return f"""
+apiVersion: matrixinfer.ai/v1alpha1
+kind: ModelRoute
+metadata: {{name: {name}}}
+spec:
+  modelName: {model}
+  rules:
+    - {{modelMatch: {{headers: {{x-tier: {{exact: gold}}}}}}, targetModels: [{{modelServerName: {target}}}]}}
+    - {{targetModels: [{{modelServerName: {target}, weight: 3}}]}}
+  {more}
+"""
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.write(server("pool", app="x"))
+    world.write(pod("p1", app="x"))
+    world.write(pod("p2", app="x"))
+    world.write(pod("other", app="y"))
+    world.settle()
+    return world
+
+
+def condition(world: World, kind, name: str, type_: str):
+    return find(world.one(kind, name).status.conditions, type_)
+
+
+def test_a_pool_exists_before_its_pods_and_says_what_is_missing(world):
+    assert world.pool("pool").engine == "Simulated"
+    assert world.pool_pods() == {}
+    assert condition(world, ModelServer, "pool", "Ready").message == "0 of 2 pods take requests"
+
+
+def test_only_ready_pods_that_are_selected_get_requests(world):
+    world.node_runs_pods(ready=False)
+    world.report("p1", phase="Running", ready=True)
+    world.report("other", phase="Running", ready=True)
+    world.settle()
+    assert set(world.pool_pods()) == {"p1"}
+    assert not world.pool_pods()["p1"].draining
+    assert condition(world, ModelServer, "pool", "Ready").status == "True"
+    assert world.one(ModelServer, "pool").status.ready_pods == 1
+
+
+def test_a_pod_that_is_no_longer_ready_leaves_the_pool(world):
+    world.node_runs_pods()
+    world.settle()
+    world.report("p1", phase="Running", ready=False)
+    world.settle()
+    assert set(world.pool_pods()) == {"p2"}
+
+
+def test_a_pod_that_ends_drains_until_it_is_gone(world):
+    world.node_runs_pods()
+    world.settle()
+    world.remove(Pod, "p1")
+    world.settle()
+    assert world.pool_pods()["p1"].draining
+    world.report("p1", phase="Running", ready=False)
+    world.settle()
+    assert world.pool_pods()["p1"].draining
+    world.node_ends_pods()
+    world.settle()
+    assert set(world.pool_pods()) == {"p2"}
+
+
+def test_a_pod_that_ends_before_it_was_ready_never_enters_the_pool(world):
+    world.node_runs_pods(ready=False)
+    world.remove(Pod, "p1")
+    world.settle()
+    assert world.pool_pods() == {}
+
+
+def test_a_pod_serves_in_the_oldest_pool_that_selects_it_and_the_other_says_so(world):
+    world.now += 1
+    world.write(server("late", app="x"))
+    world.node_runs_pods()
+    world.settle()
+    assert {member.modelserver for member in world.pool_pods().values()} == {"pool"}
+    conflicted = condition(world, ModelServer, "late", "Conflicted")
+    assert conflicted.status == "True"
+    assert "older ModelServer pool" in conflicted.message
+    assert condition(world, ModelServer, "pool", "Conflicted").status == "False"
+
+
+def test_a_route_is_compiled_with_what_its_engines_call_the_model(world):
+    world.write(route("r", more="timeout: 1m30s"))
+    world.settle()
+    compiled = world.route("r")
+    assert (compiled.model, compiled.timeout_s, compiled.created_s) == ("chat", 90.0, world.now)
+    assert [rule.headers for rule in compiled.rules] == [{"x-tier": "gold"}, {}]
+    assert [(t.modelserver, t.weight, t.model) for t in compiled.rules[1].targets] == [("pool", 3, "real")]
+    assert condition(world, ModelRoute, "r", "Accepted").status == "True"
+    assert condition(world, ModelRoute, "r", "ResolvedRefs").status == "True"
+
+
+def test_a_route_to_nowhere_says_which_modelserver_is_missing(world):
+    world.write(route("r", target="nowhere"))
+    world.settle()
+    resolved = condition(world, ModelRoute, "r", "ResolvedRefs")
+    assert resolved.status == "False"
+    assert resolved.message == "no ModelServer nowhere in namespace default"
+
+
+def test_the_oldest_of_two_routes_for_a_name_wins_and_its_end_makes_way(world):
+    world.write(route("b"))
+    world.now += 1
+    world.write(route("a"))
+    world.settle()
+    assert world.route("b") is not None
+    assert world.route("a") is None
+    accepted = condition(world, ModelRoute, "a", "Accepted")
+    assert accepted.reason == "NameTaken"
+    assert "older ModelRoute default/b answers for chat" in accepted.message
+    world.remove(ModelRoute, "b")
+    world.settle()
+    assert world.route("a") is not None
+    assert condition(world, ModelRoute, "a", "Accepted").status == "True"
+
+
+def test_an_adapter_name_is_a_name_too(world):
+    world.write(route("b", model="base", more="loraAdapters: [poet]"))
+    world.now += 1
+    world.write(route("a", model="poet"))
+    world.settle()
+    assert world.route("b").adapters == ["poet"]
+    assert world.route("a") is None
