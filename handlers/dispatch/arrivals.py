@@ -74,8 +74,7 @@ class Arrivals:
     def _compare(self, request: Request, sighting: Sighting, now: float) -> Arrival:
         ledger = self._ledger
         if sighting.seen is Seen.SETTLED:
-            place = Whereabouts(sighting.pod, sighting.boot, sighting.hop)
-            ledger.settled.remember(request.key, place, request.deadline)
+            ledger.remember(request, Whereabouts(sighting.pod, sighting.boot, sighting.hop))
             return Arrival.SETTLED
         pod = ledger.fleet.pods.get(sighting.pod)
         if sighting.seen is Seen.WAITING and pod is not None and pod.boot == sighting.boot and not pod.silent:

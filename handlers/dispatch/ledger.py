@@ -13,6 +13,9 @@ from matrixinfer.handlers.dispatch.queue import RequestQueue
 from matrixinfer.handlers.dispatch.recently import Recently
 from matrixinfer.handlers.dispatch.request import Request, RequestKey
 
+REMEMBERED_LONGER_S = 10.0
+"""Past its deadline a message may still be stored for a moment: times to live count whole seconds."""
+
 
 class Whereabouts(NamedTuple):
     """Where a settled request was last; empty when it was never placed."""
@@ -61,8 +64,16 @@ class Ledger:
         else:
             self.fleet.release(request)
         place = where or Whereabouts(request.pod, request.boot, request.hop)
-        self.settled.remember(request.key, place, request.deadline)
+        self.remember(request, place)
         effects.acknowledged.append(request)
+
+    def remember(self, request: Request, place: Whereabouts) -> None:
+        """It is settled, here or by a predecessor."""
+        self.settled.remember(request.key, place, request.deadline + REMEMBERED_LONGER_S)
+
+    def expect_no_more(self, key: RequestKey, until: float) -> None:
+        """It was cancelled before it came."""
+        self.tombstones.remember(key, True, until + REMEMBERED_LONGER_S)
 
     def fail(self, request: Request, failure: Failure, effects: Effects) -> None:
         self.settle(request, effects)

@@ -93,7 +93,7 @@ class PoolState:
                 effects.aborted.append((request.pod, request.work))
             self._ledger.settle(request, effects)
         elif self._ledger.settled.get(key, now) is None:
-            self._ledger.tombstones.remember(key, True, now + remaining_s)
+            self._ledger.expect_no_more(key, now + remaining_s)
         return effects
 
     def where(self, key: RequestKey, now: float) -> WhereAnswer | None:

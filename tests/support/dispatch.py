@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import cast
+from dataclasses import replace
+from typing import TypeVar, cast
 
 import msgspec
 
 from matrixinfer.bus.bus import Bus
-from matrixinfer.bus.clock import ManualClock
+from matrixinfer.bus.clock import Clock, ManualClock
 from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.control import Abort, Done, Dump, Dumped, Order
 from matrixinfer.bus.contracts.decision import Decision, DecisionBatch
@@ -23,10 +24,14 @@ from matrixinfer.bus.contracts.serving import Pool, PoolPod, pod_key, pool_key
 from matrixinfer.bus.errors import Unavailable
 from matrixinfer.bus.ids import new_boot_id, request_message_id
 from matrixinfer.bus.memory import MemoryBroker
-from matrixinfer.bus.ports import Backlog, Consumer, Consumption, Delivery, Signal, Subscription
+from matrixinfer.bus.ports import Backlog, Consumer, Consumption, Delivery, Leases, Queue, Signal, Signals, Subscription
+from matrixinfer.bus.ports.queue import DeliveryHandler
+from matrixinfer.bus.ports.signals import SignalHandler
 from matrixinfer.bus.topology import ACK_WAIT_WORK_S
 from matrixinfer.handlers.dispatch.main import run
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
+
+T = TypeVar("T")
 
 NS = "default"
 MS = "qwen"
@@ -45,7 +50,7 @@ ENVELOPE = Envelope(
 
 
 def envelope(rid: str, **fields: object) -> Envelope:
-    return cast(Envelope, msgspec.structs.replace(ENVELOPE, rid=rid, **fields))  # type: ignore[arg-type]
+    return msgspec.structs.replace(ENVELOPE, rid=rid, **fields)
 
 
 class ScriptedAgent:
@@ -273,13 +278,102 @@ class ScriptedGateway:
         await signal.respond(b"")
 
 
+class Gate:
+    """Between a process and all that wakes it up: its clock, its messages, the leases of others."""
+
+    def __init__(self) -> None:
+        self._opened = asyncio.Event()
+        self._opened.set()
+
+    def close(self) -> None:
+        self._opened.clear()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    def around(self, bus: Bus) -> Bus:
+        clock = GatedClock(bus.clock, self._opened)
+        signals = GatedSignals(bus.signals, self)
+        return replace(
+            bus, clock=clock, signals=signals, queue=GatedQueue(bus.queue, self), leases=GatedLeases(bus.leases, self)
+        )
+
+    def gated(self, handler: Callable[[T], Awaitable[None]]) -> Callable[[T], Awaitable[None]]:
+        async def wait_and_handle(message: T) -> None:
+            await self._opened.wait()
+            await handler(message)
+
+        return wait_and_handle
+
+
+class GatedClock:
+    def __init__(self, clock: Clock, opened: asyncio.Event) -> None:
+        self.now = clock.now
+        self.monotonic = clock.monotonic
+        self._clock = clock
+        self._opened = opened
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        await self._opened.wait()
+
+
+class GatedSignals:
+    def __init__(self, signals: Signals, gate: Gate) -> None:
+        self.publish = signals.publish
+        self.request = signals.request
+        self._signals = signals
+        self._gate = gate
+
+    async def subscribe(self, subject: str, handler: SignalHandler, *, group: str = "") -> Subscription:
+        return await self._signals.subscribe(subject, self._gate.gated(handler), group=group)
+
+
+class GatedQueue:
+    def __init__(self, queue: Queue, gate: Gate) -> None:
+        self.post = queue.post
+        self.post_later = queue.post_later
+        self.bury = queue.bury
+        self.remove = queue.remove
+        self.backlog = queue.backlog
+        self._queue = queue
+        self._gate = gate
+
+    async def consume(self, consumer: Consumer, handler: DeliveryHandler, *, credits: int) -> Consumption:
+        return await self._queue.consume(consumer, self._gate.gated(handler), credits=credits)
+
+
+class GatedLeases:
+    def __init__(self, leases: Leases, gate: Gate) -> None:
+        self.acquire = leases.acquire
+        self.renew = leases.renew
+        self.release = leases.release
+        self.claim = leases.claim
+        self.holders = leases.holders
+        self._leases = leases
+        self._gate = gate
+
+    async def follow(
+        self, prefix: str, handler: Callable[[dict[str, str]], Awaitable[None]]
+    ) -> Callable[[], Awaitable[None]]:
+        return await self._leases.follow(prefix, self._gate.gated(handler))
+
+
 class RunningDispatcher:
     """A dispatcher on a connection of its own."""
 
     def __init__(self, bus: Bus, settings: DispatchSettings) -> None:
-        self.bus = bus
+        self._gate = Gate()
+        self.bus = self._gate.around(bus)
         self.stop = asyncio.Event()
-        self.task = asyncio.create_task(run(settings, bus, self.stop))
+        self.task = asyncio.create_task(run(settings, self.bus, self.stop))
+
+    def freeze(self) -> None:
+        """As SIGSTOP does: time goes on and messages pile up, but it notices nothing."""
+        self._gate.close()
+
+    def thaw(self) -> None:
+        self._gate.open()
 
     async def kill(self) -> None:
         """As SIGKILL does: nothing is released, nothing is said."""
