@@ -119,11 +119,14 @@ async def test_an_emit_may_abort_another_job_of_the_same_step(clock: ManualClock
 
         return on_piece
 
+    engine.generate(job("first", text="xxxx", max_tokens=1), lambda piece: None)  # has the first step for itself
     engine.generate(job("a", text="xxxx", max_tokens=1), emit("a", "b"))
     engine.generate(job("b", text="xxxx", max_tokens=1), emit("b", "a"))
     await clock.advance(20)
     assert [piece.final for each in pieces.values() for piece in each].count(True) == 2
     assert [len(each) for each in pieces.values()] == [1, 1]
+    assert pieces["b"][0].failure is not None
+    assert pieces["b"][0].failure.code == "cancelled"
     assert engine.load().kv_usage == 0
 
 
