@@ -92,6 +92,7 @@ class Fleet:
             pod.draining = dumped.draining
             pod.missed_events = False
             pod.learn(dumped.snapshot)
+        pod.follow((), dumped.finished)
         self._review(pod)
         return Hearing(pod, reborn)
 

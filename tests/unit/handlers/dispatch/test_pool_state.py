@@ -37,17 +37,19 @@ class Agent:
         self.posted: list[Placement] = []
         self.waiting: list[WorkKey] = []
         self.running: list[WorkKey] = []
+        self.finished: list[Finished] = []
 
     def event(self, *, started: list[WorkKey] | None = None, finished: list[Finished] | None = None) -> LoadEvent:
         self.sequence += 1
         started, finished = started or [], finished or []
+        self.finished += finished
         return LoadEvent("ns", self.name, self.boot, self.sequence, False, started, finished, self.snapshot())
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self.slots, running=list(self.running), waiting=list(self.waiting))
 
     def dump(self) -> Dumped:
-        return Dumped(self.boot, self.sequence, False, self.snapshot(), [])
+        return Dumped(self.boot, self.sequence, False, self.snapshot(), list(self.finished))
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -72,6 +74,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     def done(self, effects: Effects) -> None:
         self.ended += [request.key for request in effects.acknowledged]
+        for name in [*effects.ask, *self.state.fleet.to_ask(self.now)]:
+            self.done(self.state.dumped(name, self.agents[name].dump(), self.now, self.now))
         for placement in self.state.place(self.now, 256):
             agent = self.agents[placement.pod]
             assert placement.boot == agent.boot
@@ -118,6 +122,18 @@ class PoolMachine(RuleBasedStateMachine):
         if of:
             ended = Finished(of.pop(0), outcome, outcome == "completed")  # type: ignore[arg-type]
             self.done(self.state.heard(agent.event(finished=[ended]), self.now))
+
+    @rule(name=st.sampled_from(sorted(PODS)), starts=st.booleans())
+    def do_it_all_unheard(self, name: str, starts: bool) -> None:
+        """Events are lost; the gap is noticed at the next one."""
+        agent = self.agents[name]
+        agent.waiting += [placement.work for placement in agent.posted[: agent.slots - len(agent.waiting)]]
+        del agent.posted[: len(agent.waiting)]
+        for work in agent.waiting:
+            agent.event(finished=[Finished(work, "completed" if starts else "expired", starts)])
+        agent.waiting.clear()
+        self.now += 0.5
+        self.done(self.state.heard(agent.event(), self.now))
 
     @rule(name=st.sampled_from(sorted(PODS)))
     def reboot(self, name: str) -> None:
@@ -170,6 +186,12 @@ class PoolMachine(RuleBasedStateMachine):
     def no_pod_has_more_than_its_slots_to_start(self) -> None:
         for pod in self.state.fleet.pods.values():
             assert len(pod.placed) <= pod.slots
+
+    @invariant()
+    def no_slot_is_kept_for_what_is_over(self) -> None:
+        for agent in self.agents.values():
+            on_their_way = {placement.work for placement in agent.posted}
+            assert self.state.fleet.pods[agent.name].unreported.keys() <= on_their_way
 
     @invariant()
     def nobody_waits_while_a_pod_has_room(self) -> None:
