@@ -55,7 +55,7 @@ def test_a_running_container_is_left_alone() -> None:
     ],
 )
 def test_the_restart_policy_decides_about_an_ended_container(policy: str, code: int, restarts: bool) -> None:
-    pod = replace(POD, restart_policy=policy)
+    pod = replace(POD, restart_policy=policy)  # type: ignore[arg-type]
     state = ended(running(), code, NOW - 1.0)
     assert decide(pod, state) == ([Start(MAIN)] if restarts else [])
 
