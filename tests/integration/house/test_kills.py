@@ -34,7 +34,6 @@ spec:
   backends:
     - name: main
       type: Simulated
-      modelURI: simulated://model
       minReplicas: 3
       maxReplicas: 3
       config: {{slots: {SLOTS}, decode_step_s: {STEP_S}, decode_step_per_request_s: 0}}
