@@ -13,7 +13,7 @@ FOREIGN_HOST = re.compile(
     r"https?://(?!(?:[\w-]+\.)*example(?:\.(?:com|org|net))?\b|[\w.-]+\.(?:test|invalid|local|svc)\b)[\w-]+(?:\.[\w-]+)*\.[a-z]+"
 )
 MACHINE_PATH = re.compile(r"(?<![\w.$}~-])/(?:root|work|home/(?!person\b)[a-z]\w*|Users)(?:/\w|(?=[\s\"'`]))")
-PACKAGE_INDEX = re.compile(r"--(?:extra-)?index[-]url|--find[-]links|PIP_[I]NDEX|--trusted[-]host")
+PACKAGE_INDEX = re.compile(r"--(?:extra-)?index[-]url(?!==)|--find[-]links|PIP_[I]NDEX|--trusted[-]host")
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,11 @@ async def measure_house(data_dir: Path, engine: str, *arguments: str, idle_s: fl
 
 async def _first_token(url: str, model: str) -> None:
     body = {"model": model, "stream": True, "max_tokens": 4, "messages": [{"role": "user", "content": "Hello"}]}
-    async with httpx.AsyncClient(timeout=60) as client:
-        async with client.stream("POST", f"{url}/v1/chat/completions", json=body) as answer:
-            async for line in answer.aiter_lines():
-                if line.startswith("data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
-                    return
+    async with (
+        httpx.AsyncClient(timeout=60) as client,
+        client.stream("POST", f"{url}/v1/chat/completions", json=body) as answer,
+    ):
+        async for line in answer.aiter_lines():
+            if line.startswith("data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
+                return
     raise RuntimeError("the stream ended without a token")

@@ -1,4 +1,4 @@
-"""The processes under test, pinned as the budgets ask: gateway, dispatch and nats-server on core 0, all else on core 1."""
+"""The processes under test, pinned as the budgets ask: gateway, dispatch, nats-server on core 0, all else on core 1."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ class Rig:
         self._children: list[subprocess.Popen[bytes]] = []
         self._server = EmbeddedServer(self.data_dir / "nats")
         await self._server.start()
-        self.pids["nats-server"] = self._server.pid
-        psutil.Process(self._server.pid).cpu_affinity([PLATFORM_CORE])
+        server_pid = self._server.pid
+        assert server_pid is not None
+        self.pids["nats-server"] = server_pid
+        psutil.Process(server_pid).cpu_affinity([PLATFORM_CORE])
         self._bus = await connect(BusSettings(url=self._server.url(Part.OPERATOR), name="bench"), SystemClock())
         await self._write_contracts()
         self._start_platform()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import httpx
 import psutil
@@ -83,9 +84,9 @@ class House:
             raise AssertionError(f"up ended with {self.process.returncode}:\n{self.output}")
         return "curl" in self.output
 
-    def record(self) -> dict[str, str]:
+    def record(self) -> dict[str, Any]:
         """What `up` wrote about itself for other commands."""
-        loaded: dict[str, str] = json.loads((self.data_dir / "up.json").read_text())
+        loaded: dict[str, Any] = json.loads((self.data_dir / "up.json").read_text())
         return loaded
 
     def members(self) -> list[psutil.Process]:

@@ -123,8 +123,8 @@ class World:
             self._delete(resource.key)
         if plan.status is not None:
             status = plan.status.to_json().get("status", {})
-            key = plan.status.key
-            self._objects[key] = merge.with_status(self._objects[key], status, plan.status.metadata.uid)
+            before = self._objects[plan.status.key]
+            self._objects[plan.status.key] = merge.with_status(before, status, plan.status.metadata.uid)
 
     def reconcile_once(self) -> bool:
         """One look at everything; True when nothing was to be done."""

@@ -24,8 +24,11 @@ from support.nats import connected, running_server
 class Playground(Protocol):
     """A cluster seen by two processes, and what a node does in it."""
 
-    here: Cluster
-    there: Cluster
+    @property
+    def here(self) -> Cluster: ...
+
+    @property
+    def there(self) -> Cluster: ...
 
     async def claim(self, namespace: str, pod: str) -> None:
         """A node takes the Pod."""

@@ -87,7 +87,7 @@ async def test_a_bad_configuration_ends_the_process_with_its_error(started: Star
 async def test_an_engine_without_slots_is_closed_and_refused(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = ScriptedEngine()
     engine.info = EngineInfo("Scripted", "m", slots=0)
-    monkeypatch.setattr(main.registry, "create", lambda *_: engine)
+    monkeypatch.setattr("matrixinfer.agents.engines.registry.create", lambda *_: engine)
     with pytest.raises(NoSlots, match="Scripted offers 0 slots"):
         await main.serve(simulated(), started.bus, started.stop)
     assert engine.is_closed
@@ -108,7 +108,7 @@ async def test_the_weights_are_fetched_before_the_engine_is_made(
         return ScriptedEngine()
 
     monkeypatch.setattr(main, "fetch", fetch)
-    monkeypatch.setattr(main.registry, "create", create)
+    monkeypatch.setattr("matrixinfer.agents.engines.registry.create", create)
     settings = AgentSettings(pod="p", engine="X", model_uri="https://h/a/b.gguf", cache_dir=tmp_path)
     serving = asyncio.create_task(main.serve(settings, started.bus, started.stop))
     await eventually(lambda: started.events)

@@ -206,7 +206,7 @@ async def test_nobody_says_unknown_while_stored_requests_may_still_come():
         await house.post("a")
         await first.kill()
         await house.dispatcher()
-        states = set()
+        states: set[str] = set()
         for _ in range(16):
             try:
                 states.add((await house.gateway.where("a")).state)
