@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 import uvicorn
-from matrixinfer.agents.engines.registry import create
 
 from bench.load_shape import ENGINE_CONFIG, MODEL
 from matrixinfer.agents.engines.port import Engine, Job, Piece
+from matrixinfer.agents.engines.registry import create
 from matrixinfer.bus.ids import new_request_id
 
 
