@@ -14,6 +14,7 @@ from types import TracebackType
 import psutil
 
 from bench.load_shape import ENGINE_CONFIG, MODEL
+from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import SystemClock
 from matrixinfer.bus.contracts import encode
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, Route, Rule, Target, pod_key, pool_key, route_key
@@ -38,32 +39,45 @@ class Rig:
     direct_port: int = field(default_factory=free_port)
     pids: dict[str, int] = field(default_factory=dict)
 
-    async def __aenter__(self) -> Rig:
-        psutil.Process().cpu_affinity([LOAD_CORE])
+    def __post_init__(self) -> None:
         self._children: list[subprocess.Popen[bytes]] = []
         self._server = EmbeddedServer(self.data_dir / "nats")
+        self._bus: Bus | None = None
+
+    async def __aenter__(self) -> Rig:
+        psutil.Process().cpu_affinity([LOAD_CORE])
+        try:
+            await self._start_all()
+        except BaseException:
+            await self._stop_all()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop_all()
+
+    async def _start_all(self) -> None:
         await self._server.start()
         server_pid = self._server.pid
         assert server_pid is not None
         self.pids["nats-server"] = server_pid
         psutil.Process(server_pid).cpu_affinity([PLATFORM_CORE])
         self._bus = await connect(BusSettings(url=self._server.url(Part.OPERATOR), name="bench"), SystemClock())
-        await self._write_contracts()
+        await self._write_contracts(self._bus)
         self._start_platform()
         await self._wait_until_served()
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def _stop_all(self) -> None:
         for child in self._children:  # in the order of their start: the gateway drains while the others still serve
             child.terminate()
             await asyncio.to_thread(child.wait, 60)
-        await self._bus.link.close()
+        if self._bus is not None:
+            await self._bus.link.close()
         await self._server.stop()
 
     def _start_platform(self) -> None:
-        url = self._server.url
         gateway = {"MATRIXINFER_GATEWAY_PORT": str(self.port)}
         self._start("gateway", Part.GATEWAY, PLATFORM_CORE, ["gateway"], gateway)
         self._start("dispatcher", Part.HANDLERS, PLATFORM_CORE, ["handlers", "--only", "dispatch"], {})
@@ -77,7 +91,6 @@ class Rig:
             }
             self._start("agent" if index == 0 else f"agent-{index}", Part.AGENT, LOAD_CORE, ["agent"], agent)
         self._spawn("direct", PLATFORM_CORE, [sys.executable, "-m", "bench.direct", str(self.direct_port)], {})
-        assert callable(url)
 
     def _start(self, name: str, part: Part, core: int, words: list[str], environment: dict[str, str]) -> None:
         bus = {"MATRIXINFER_BUS_URL": self._server.url(part)}
@@ -90,8 +103,8 @@ class Rig:
         self._children.append(child)
         self.pids[name] = child.pid
 
-    async def _write_contracts(self) -> None:
-        store = self._bus.store("SERVING")
+    async def _write_contracts(self, bus: Bus) -> None:
+        store = bus.store("SERVING")
         await store.put(pool_key(NAMESPACE, MODEL), encode(Pool(NAMESPACE, MODEL, "Simulated")))
         for index in range(self.agents):
             pod = PoolPod(NAMESPACE, MODEL, f"pod-{index}")
