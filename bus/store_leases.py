@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from matrixinfer.bus.background import spawn
 from matrixinfer.bus.contracts.codec import decode, encode
 from matrixinfer.bus.errors import Conflict, LeaseLost, Malformed
 from matrixinfer.bus.ports.leases import Lease
@@ -61,7 +62,7 @@ class StoreLeases:
     async def follow(self, prefix: str, handler: HoldersHandler) -> Callable[[], Awaitable[None]]:
         watch = await self._store.watch(_tokens(prefix))
         await handler(_holders(watch.snapshot, prefix))
-        task = asyncio.create_task(_follow(watch, prefix, handler), name=f"follow leases {prefix}")
+        task = spawn(_follow(watch, prefix, handler), f"follow leases {prefix}")
 
         async def end() -> None:
             await watch.close()

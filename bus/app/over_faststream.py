@@ -15,6 +15,7 @@ from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.message import NatsMessage
 
 from matrixinfer.bus.app.duty import Desk, Duty
+from matrixinfer.bus.background import spawn
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.errors import BusError, Unavailable
 from matrixinfer.bus.jetstream.connection import PING_INTERVAL_S, PINGS_OUTSTANDING, Connection, inbox_prefix
@@ -27,7 +28,7 @@ FETCH_S = 2.0
 """How long one pull waits: also how late the first message after a broken connection may come."""
 
 GUARD_EVERY_S = 1.0
-LEAVE_WITHIN_S = 5.0
+LEAVE_WITHIN_S = 2.0
 
 
 class FastStreamMessage:
@@ -56,11 +57,11 @@ class FastStreamServer:
         if not isinstance(bus.link, Connection):
             raise TypeError("this bus was not made by bus.jetstream.connect")
         self._bus = bus
+        self._settings = settings
         self._connection = bus.link
         self._duties = [duty for duty, _ in desks]
         self._consumers = Consumers(self._connection.api, self._connection.names)
         self._closed = asyncio.Event()
-        self._look = asyncio.Event()
         self.broker = self._build(settings, desks)
 
     async def run(self) -> None:
@@ -68,15 +69,22 @@ class FastStreamServer:
         for duty in self._duties:
             await self._consumers.open(duty.consumer)
         self._connection.on_reconnect.append(self._after_reconnect)
-        await self.broker.start()
-        guarding = asyncio.create_task(self._guard(), name="guard consumers")
+        guarding = spawn(self._guard(), "guard consumers")
         try:
+            await self._start()
             await self._closed.wait()
             raise Unavailable("FastStream's connection to the NATS server was closed for good")
         finally:
             guarding.cancel()
             self._connection.on_reconnect.remove(self._after_reconnect)
             await self.broker.stop()
+
+    async def _start(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                await self.broker.start()
+        except TimeoutError as error:
+            raise Unavailable("FastStream could not connect to the NATS server") from error
 
     def _build(self, settings: BusSettings, desks: Sequence[tuple[Duty, Desk]]) -> NatsBroker:
         broker = NatsBroker(
@@ -112,18 +120,13 @@ class FastStreamServer:
         self._closed.set()
 
     async def _after_reconnect(self) -> None:
-        self._look.set()
+        for duty in self._duties:
+            await self._guard_one(duty)
 
     async def _guard(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(GUARD_EVERY_S):
-                    await self._look.wait()
-            except TimeoutError:
-                pass
-            self._look.clear()
-            for duty in self._duties:
-                await self._guard_one(duty)
+            await self._bus.clock.sleep(GUARD_EVERY_S)
+            await self._after_reconnect()
 
     async def _guard_one(self, duty: Duty) -> None:
         try:

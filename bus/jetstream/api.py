@@ -34,5 +34,6 @@ class Api:
         answer: Json = msgspec.json.decode(raw)
         refused = answer.get("error")
         if refused:
-            raise refusal(int(refused.get("err_code", 0)), str(refused.get("description", "")), name)
+            code, status = int(refused.get("err_code", 0)), int(refused.get("code", 0))
+            raise refusal(code, str(refused.get("description", "")), name, status=status)
         return answer

@@ -1,7 +1,7 @@
 """Reading all that a bucket holds under a prefix, and what comes after: an ephemeral push consumer.
 
-Any doubt (a hole in the sequence, missed heartbeats, a reconnect) is a reason to read the bucket anew; `on_doubt`
-is called once.
+Any doubt (a hole in the sequence, missed heartbeats, a reconnect) is a reason to read the bucket anew with another
+reader: `doubtful` tells it.
 """
 
 from __future__ import annotations
@@ -12,41 +12,77 @@ import re
 from collections.abc import Callable
 
 from matrixinfer.bus.errors import BusError, Unavailable
-from matrixinfer.bus.jetstream.api import SECOND_NS
+from matrixinfer.bus.jetstream.api import SECOND_NS, Json
 from matrixinfer.bus.jetstream.connection import Connection
-from matrixinfer.bus.jetstream.delivery import ACK_PREFIX
+from matrixinfer.bus.jetstream.delivery import ACK_PREFIX, SHORT_REPLY_TOKENS
 from matrixinfer.bus.ports.store import Change, Entry
 
 logger = logging.getLogger("matrixinfer.bus.jetstream.bucket_reader")
 
 HEARTBEAT_S = 5.0
+
 _STALLED = re.compile(rb"Nats-Consumer-Stalled: ([^\r]+)")
+
+OnSnapshot = Callable[[dict[str, Entry]], None]
+OnChange = Callable[[Change], None]
 
 
 class BucketReader:
+    """`on_snapshot` is called once, before any `on_change` and in the same breath: there is no gap between them."""
+
     def __init__(
-        self, connection: Connection, stream: str, subject: str, prefix: str, on_change: Callable[[Change], None]
+        self, connection: Connection, stream: str, filters: list[str], *, on_snapshot: OnSnapshot, on_change: OnChange
     ) -> None:
         self._connection = connection
         self._client = connection.client
         self._stream = stream
-        self._skip = len(subject.removesuffix(">"))
-        base = subject.removesuffix(">")
-        self._filters = [f"{base}{prefix}", f"{base}{prefix}.>"] if prefix else [subject]
+        self._filters = filters
+        self._on_snapshot = on_snapshot
         self._on_change = on_change
         self._name = "r" + self._client.new_inbox().rsplit(".", 1)[-1]
         self._count = 0
         self._snapshot: dict[str, Entry] | None = {}
-        self._complete: asyncio.Future[dict[str, Entry]] = asyncio.get_running_loop().create_future()
+        self._complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sid = 0
         self.heard_at = 0.0
         self.doubtful = False
 
-    async def read(self) -> dict[str, Entry]:
-        """The bucket as it is; changes after it go to `on_change`. Raises Unavailable, Denied."""
+    async def read(self) -> None:
+        """Returns when `on_snapshot` was called. Raises Unavailable, Denied."""
         inbox = self._client.new_inbox()
         self._sid = self._client.listen(inbox, self._heard)
-        config = {
+        body = {"stream_name": self._stream, "config": self._config(inbox), "action": "create"}
+        try:
+            info = await self._connection.api.call(f"CONSUMER.CREATE.{self._stream}.{self._name}", body)
+            self.heard_at = self._connection.clock.monotonic()
+            if not int(info.get("num_pending", 0)) and not self._count:
+                self._finish()
+            async with asyncio.timeout(self._connection.settings.request_timeout_s):
+                await self._complete
+        except TimeoutError as error:
+            await self.close()
+            raise Unavailable(f"reading {self._stream} took too long") from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        if not self._sid:
+            return
+        self._client.unlisten(self._sid)
+        self._sid = 0
+        if self._connection.is_up():
+            try:
+                await self._connection.api.call(f"CONSUMER.DELETE.{self._stream}.{self._name}")
+            except BusError as error:
+                logger.debug("the reader %s of %s goes by itself: %s", self._name, self._stream, error)
+
+    def is_silent(self) -> bool:
+        """Not even heartbeats come."""
+        return self._connection.clock.monotonic() - self.heard_at > 2.5 * HEARTBEAT_S
+
+    def _config(self, inbox: str) -> Json:
+        return {
             "name": self._name,
             "deliver_subject": inbox,
             "deliver_policy": "last_per_subject",
@@ -59,24 +95,6 @@ class BucketReader:
             "idle_heartbeat": int(HEARTBEAT_S * SECOND_NS),
             "inactive_threshold": int(6 * HEARTBEAT_S * SECOND_NS),
         }
-        body = {"stream_name": self._stream, "config": config, "action": "create"}
-        info = await self._connection.api.call(f"CONSUMER.CREATE.{self._stream}.{self._name}", body)
-        self.heard_at = self._connection.clock.monotonic()
-        if not int(info.get("num_pending", 0)) and not self._count:
-            self._finish()
-        try:
-            async with asyncio.timeout(self._connection.settings.request_timeout_s):
-                return await self._complete
-        except TimeoutError as error:
-            raise Unavailable(f"reading {self._stream} took too long") from error
-
-    async def close(self) -> None:
-        self._client.unlisten(self._sid)
-        if self._connection.is_up():
-            try:
-                await self._connection.api.call(f"CONSUMER.DELETE.{self._stream}.{self._name}")
-            except BusError as error:
-                logger.debug("the reader %s of %s goes by itself: %s", self._name, self._stream, error)
 
     def _heard(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         self.heard_at = self._connection.clock.monotonic()
@@ -84,24 +102,31 @@ class BucketReader:
             self._control(reply, headers or b"")
             return
         tokens = reply.split(b".")
-        first = 4 if len(tokens) == 9 else 6
+        sequence, count, _, waiting = tokens[5:9] if len(tokens) == SHORT_REPLY_TOKENS else tokens[7:11]
         self._count += 1
-        if int(tokens[first + 2]) != self._count:
-            self.doubtful = True
+        if int(count) != self._count:
+            self._doubt()
             return
-        change = _change(subject[self._skip :].decode(), int(tokens[first + 1]), data, headers)
+        key = subject.decode().split(".", 2)[2]  # $KV, the bucket, the key
+        change = _change(key, int(sequence), data, headers)
         if self._snapshot is None:
             self._on_change(change)
             return
         if change.entry is not None:
             self._snapshot[change.key] = change.entry
-        if tokens[first + 4] == b"0":
+        if waiting == b"0":
             self._finish()
 
     def _finish(self) -> None:
         snapshot, self._snapshot = self._snapshot, None
-        if not self._complete.done() and snapshot is not None:
-            self._complete.set_result(snapshot)
+        if snapshot is not None and not self._complete.done():
+            self._on_snapshot(snapshot)
+            self._complete.set_result(None)
+
+    def _doubt(self) -> None:
+        self.doubtful = True
+        if not self._complete.done():
+            self._complete.set_exception(Unavailable(f"reading {self._stream}: the server skipped a message"))
 
     def _control(self, reply: bytes, headers: bytes) -> None:
         """Flow control wants an answer; a heartbeat may say that one was lost."""
@@ -109,7 +134,7 @@ class BucketReader:
         if reply or stalled:
             self._client.write(b"PUB %b 0\r\n\r\n" % (reply or (stalled[1] if stalled else b"")))
         elif not headers.startswith(b"NATS/1.0 100"):
-            self.doubtful = True
+            self._doubt()
 
 
 def _change(key: str, revision: int, data: bytes, headers: bytes | None) -> Change:

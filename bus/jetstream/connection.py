@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from nats import errors as nats_errors
 
+from matrixinfer.bus.background import spawn
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.errors import BusError, Incompatible, Unavailable
 from matrixinfer.bus.jetstream.answers import Answers
@@ -79,7 +80,8 @@ class Connection:
         """Make the server agree with the topology; a server that just started may not be ready yet. Returns the
         differences that are left."""
         deadline = self.clock.monotonic() + self.settings.connect_timeout_s
-        for attempt in range(1_000_000):
+        attempt = 0
+        while True:
             try:
                 left = await declare(self.api, self.names, self.settings.replicas)
                 self.server_ahead_s = await server_clock_ahead_s(self.api, self.names, self.clock)
@@ -88,7 +90,7 @@ class Connection:
                 if self.clock.monotonic() > deadline or self._closed:
                     raise
             await self.clock.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
-        raise AssertionError("unreachable")
+            attempt += 1
 
     def is_up(self) -> bool:
         return self._up_since is not None and bool(self.client.is_connected)
@@ -106,7 +108,9 @@ class Connection:
 
     async def flush(self) -> None:
         """Wait until the server has taken what was sent. Raises Unavailable."""
+        self.require_up()
         try:
+            await self.client.relieve()  # nats-py's own flush overtakes what waits in the buffer
             await self.client.flush(timeout=self.settings.request_timeout_s)  # type: ignore[arg-type]  # any number does
         except (nats_errors.Error, TimeoutError) as error:
             raise Unavailable(f"the NATS server does not answer: {error}") from error
@@ -172,7 +176,7 @@ class Connection:
         self._up_since = self.clock.monotonic()
         if self._restoring is not None:
             self._restoring.cancel()
-        self._restoring = asyncio.create_task(self._restore(), name="restore the bus after a reconnect")
+        self._restoring = spawn(self._restore(), "restore the bus after a reconnect")
 
     async def _restore(self) -> None:
         logger.info("connected to the NATS server again")
@@ -182,6 +186,7 @@ class Connection:
                 break
             except BusError as error:
                 logger.warning("connected, but the topology is not there yet: %s", error)
+                await self.clock.sleep(_RETRY_S[-1])
         for restore in [*self.on_reconnect, *self._restored]:
             try:
                 await restore()

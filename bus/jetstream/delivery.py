@@ -6,7 +6,7 @@ from matrixinfer.bus.jetstream.connection import Connection
 
 ACK_PREFIX = b"$JS.ACK."
 _ID_HEADER = b"\r\nNats-Msg-Id: "
-_SHORT_REPLY_TOKENS = 9
+SHORT_REPLY_TOKENS = 9
 
 
 class JetStreamDelivery:
@@ -24,7 +24,7 @@ class JetStreamDelivery:
         found = start >= len(_ID_HEADER)
         self.message_id = headers[start : headers.find(b"\r\n", start)].decode() if found else ""
         tokens = reply.split(b".")
-        first = 4 if len(tokens) == _SHORT_REPLY_TOKENS else 6
+        first = 4 if len(tokens) == SHORT_REPLY_TOKENS else 6
         self.delivered = int(tokens[first])
         age_s = connection.clock.now() + connection.server_ahead_s - int(tokens[first + 3]) * 1e-9
         self.age_s = age_s if age_s > 0 else 0.0

@@ -12,7 +12,8 @@ import asyncio
 import logging
 import re
 
-from matrixinfer.bus.errors import BusError, LeaseLost
+from matrixinfer.bus.background import spawn
+from matrixinfer.bus.errors import BusError
 from matrixinfer.bus.inbox import Inbox
 from matrixinfer.bus.jetstream.api import SECOND_NS
 from matrixinfer.bus.jetstream.connection import Connection
@@ -27,6 +28,8 @@ EXPIRES_S = 30.0
 HEARTBEAT_S = 2.0
 SUCCESSOR_S = 0.5
 """How long a fenced consumer waits for its successor to appear before it takes the deletion for an accident."""
+
+RECOVER_WITHIN_S = 2.0
 
 _STATUS = slice(9, 12)
 _PENDING = re.compile(rb"Nats-Pending-Messages: (\d+)")
@@ -64,7 +67,7 @@ class LongPull:
         self._connection.on_reconnect.append(self._after_reconnect)
         self._connection.on_close.append(self._end)
         self._renew_inbox()
-        self._watching = asyncio.create_task(self._watch(), name=f"watch over {self._consumer.name}")
+        self._watching = spawn(self._watch(), f"watch over {self._consumer.name}")
         self.grant(credits)
 
     def grant(self, credits: int) -> None:
@@ -168,16 +171,17 @@ class LongPull:
                 self._renew_inbox()
 
     async def _after_reconnect(self) -> None:
+        """Returns when the consumer is there again, or will take longer than others should wait for."""
         if self._recovering is not None:
             self._recovering.cancel()
-        self._recover(deleted=False)
+        self._recovering = spawn(self._reopen(deleted=False), f"recover {self._consumer.name}")
+        await asyncio.wait([self._recovering], timeout=RECOVER_WITHIN_S)
 
-    def _recover(self, *, deleted: bool = True) -> None:
-        if self._stopped or (self._recovering is not None and not self._recovering.done()):
-            return
-        self._recovering = asyncio.create_task(self._reopen(deleted), name=f"recover {self._consumer.name}")
+    def _recover(self) -> None:
+        if self._recovering is None and not self._stopped:
+            self._recovering = spawn(self._reopen(deleted=True), f"recover {self._consumer.name}")
 
-    async def _reopen(self, deleted: bool) -> None:
+    async def _reopen(self, *, deleted: bool) -> None:
         """The consumer may be gone: for a successor (stop for good), with its stream, or by an accident."""
         attempt = 0
         while True:
@@ -186,11 +190,10 @@ class LongPull:
                     return
                 await self._consumers.create(self._consumer)
                 break
-            except LeaseLost:
-                await self._end()
-                return
             except BusError as error:
                 logger.warning("consumer %s cannot be made again yet: %s", self._consumer.name, error)
+            except Exception:
+                logger.exception("consumer %s cannot be made again yet", self._consumer.name)
             attempt += 1
             await self._clock.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
         self._recovering = None

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from matrixinfer.bus.background import spawn
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.errors import BusError, Denied, Malformed, Unavailable
 from matrixinfer.bus.jetstream.answers import NO_RESPONDERS
@@ -48,7 +49,7 @@ class Posts:
         self._waiting: dict[int, tuple[asyncio.Future[Stored], str, float]] = {}
         client.listen(self._inbox + "*", self._answered)
         client.on_denied.append(self._denied)
-        self._sweeping = asyncio.create_task(self._sweep(), name="sweep unanswered posts")
+        self._sweeping = spawn(self._sweep(), "sweep unanswered posts")
 
     def send(self, subject: str, data: bytes, headers: str) -> asyncio.Future[Stored]:
         """`headers` are whole lines in ASCII, each with its CRLF. Raises TooLarge; all else fails the future."""
@@ -95,8 +96,9 @@ class Posts:
         except msgspec.MsgspecError as error:
             future.set_exception(Unavailable(f"{posted}: the server's answer cannot be read: {error}"))
             return
-        if answer.error is not None:
-            future.set_exception(refusal(answer.error.err_code, answer.error.description, posted))
+        refused = answer.error
+        if refused is not None:
+            future.set_exception(refusal(refused.err_code, refused.description, posted, status=refused.code))
         else:
             future.set_result(Stored(self._names.stream_of(answer.stream), answer.seq, answer.duplicate))
 

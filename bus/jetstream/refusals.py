@@ -9,12 +9,20 @@ STREAM_EXISTS = 10058
 CONSUMER_NOT_FOUND = 10014
 NO_MESSAGE_FOUND = 10037
 OVERLAPPING_CONSUMER = frozenset({10099, 10100})
-NO_JETSTREAM = frozenset({10039, 10076})
 
-_MESSAGE_TOO_LARGE = 10054
 _STORE_FAILED = 10077
-_OUT_OF_STORE = frozenset({10023, 10028, 10047})
-_WRONG_SEQUENCE = frozenset({10071, 10164})
+_NOT_NOW = 503
+
+_MEANINGS: dict[int, type[BusError]] = {
+    10023: QueueFull,  # the server's JetStream limits are reached
+    10028: QueueFull,
+    10047: QueueFull,
+    10039: Incompatible,
+    10076: Incompatible,
+    10054: TooLarge,
+    10071: Conflict,
+    10164: Conflict,
+}
 
 
 class Refused(BusError):
@@ -26,18 +34,20 @@ class Refused(BusError):
         self.description = description
 
 
-def refusal(code: int, description: str, what: str) -> BusError:
-    """The error for a refusal of `what`; Refused where the ports have no word of their own for it."""
+class StreamMissing(Refused, Unavailable):
+    """The stream is not there: it was never declared, or a restart lost it and nobody has declared it again yet."""
+
+
+def refusal(code: int, description: str, what: str, *, status: int = 0) -> BusError:
+    """The error for a refusal of `what`; Refused where the ports have no word of their own for it. `status` is the
+    coarse, HTTP-like code."""
     text = f"{what}: {description}"
     if code == _STORE_FAILED:
         # one code for the stream's bounds and for a broken store; only the words tell them apart
         return QueueFull(text) if "maximum" in description else Unavailable(text)
-    if code in _OUT_OF_STORE:
-        return QueueFull(f"{text}: the server's JetStream limits are reached")
-    if code == _MESSAGE_TOO_LARGE:
-        return TooLarge(text)
-    if code in _WRONG_SEQUENCE:
-        return Conflict(text)
-    if code in NO_JETSTREAM:
-        return Incompatible(f"{text}: start the server with JetStream")
-    return Refused(code, description, what)
+    meaning = _MEANINGS.get(code)
+    if meaning is not None:
+        return meaning(text)
+    if code == STREAM_NOT_FOUND:
+        return StreamMissing(code, description, what)
+    return Unavailable(text) if status == _NOT_NOW else Refused(code, description, what)

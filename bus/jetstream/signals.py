@@ -59,9 +59,12 @@ class NatsSignals:
         denied: list[str] = []
         note = denied.append
         self._client.on_denied.append(note)
+        subscription = NatsSubscription(self._client, subject, handler, group)
         try:
-            subscription = NatsSubscription(self._client, subject, handler, group)
             await self._connection.flush()  # the server's refusal would come before its answer
+        except BaseException:
+            await subscription.close()
+            raise
         finally:
             self._client.on_denied.remove(note)
         if any(f'subscription to "{subject.lower()}"' in text for text in denied):

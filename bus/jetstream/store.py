@@ -4,17 +4,16 @@ compare-and-set on every write."""
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 
 from matrixinfer.bus.errors import Conflict, Malformed, TooLarge
 from matrixinfer.bus.jetstream.api import Json
-from matrixinfer.bus.jetstream.bucket_reader import BucketReader
+from matrixinfer.bus.jetstream.bucket_reader import BucketReader, OnChange, OnSnapshot
 from matrixinfer.bus.jetstream.connection import Connection
 from matrixinfer.bus.jetstream.declare import MARKER_TTL_S
 from matrixinfer.bus.jetstream.queue import ttl_seconds
 from matrixinfer.bus.jetstream.refusals import NO_MESSAGE_FOUND, Refused
 from matrixinfer.bus.jetstream.watch import JetStreamWatch
-from matrixinfer.bus.ports.store import Change, Entry
+from matrixinfer.bus.ports.store import Entry
 from matrixinfer.bus.topology import Bucket
 
 _CREATE_ATTEMPTS = 5
@@ -25,7 +24,6 @@ class JetStreamStore:
         self._connection = connection
         self._spec = spec
         self._stream = connection.names.bucket_stream(spec.name)
-        self._subject = connection.names.bucket_subject(spec.name, ">")
 
     async def get(self, key: str) -> Entry | None:
         revision, value = await self._last(key)
@@ -49,14 +47,14 @@ class JetStreamStore:
             await self._write(key, b"", headers, None)
 
     async def entries(self, prefix: str = "") -> dict[str, Entry]:
-        reader = self._reader(prefix, lambda _: None)
-        try:
-            return await reader.read()
-        finally:
-            await reader.close()
+        found: dict[str, Entry] = {}
+        reader = self._reader(prefix, found.update, lambda _: None)
+        await reader.read()
+        await reader.close()
+        return found
 
     async def watch(self, prefix: str = "") -> JetStreamWatch:
-        watch = JetStreamWatch(self._connection, lambda on_change: self._reader(prefix, on_change))
+        watch = JetStreamWatch(self._connection, lambda *handlers: self._reader(prefix, *handlers))
         await watch.start()
         return watch
 
@@ -94,8 +92,11 @@ class JetStreamStore:
         gone = b"\r\nKV-Operation: " in headers or b"\r\nNats-Marker-Reason: " in headers
         return int(message["seq"]), None if gone else base64.b64decode(message.get("data") or b"")
 
-    def _reader(self, prefix: str, on_change: Callable[[Change], None]) -> BucketReader:
-        return BucketReader(self._connection, self._stream, self._subject, prefix, on_change)
+    def _reader(self, prefix: str, on_snapshot: OnSnapshot, on_change: OnChange) -> BucketReader:
+        """`prefix` is whole tokens: the key itself and all below it."""
+        below = [prefix, f"{prefix}.>"] if prefix else [">"]
+        filters = [self._connection.names.bucket_subject(self._spec.name, key) for key in below]
+        return BucketReader(self._connection, self._stream, filters, on_snapshot=on_snapshot, on_change=on_change)
 
 
 def _check(key: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from matrixinfer.bus.background import spawn
 from matrixinfer.bus.clock import Clock, SystemClock
 from matrixinfer.bus.errors import Unavailable
 from matrixinfer.bus.server.binary import find_server
@@ -64,7 +65,7 @@ class EmbeddedServer:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._record = self._prepare()
         await self._spawn(binary)
-        self._supervising = asyncio.create_task(self._supervise(binary), name="supervise nats-server")
+        self._supervising = spawn(self._supervise(binary), "supervise nats-server")
 
     async def stop(self) -> None:
         """Let the server write out what it has and end. Safe to call twice."""

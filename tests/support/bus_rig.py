@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import ManualClock
@@ -15,8 +15,6 @@ from support.eventually import eventually
 from support.nats import RunningServer, connected, running_server
 from support.wire import Wire
 
-T = TypeVar("T")
-
 
 class Rig(Protocol):
     """Two connections: `bus` can be cut off alone."""
@@ -25,8 +23,8 @@ class Rig(Protocol):
     other: Bus
     settings: BusSettings
 
-    async def until(self, predicate: Callable[[], T], *, within_s: float = 5.0) -> T:
-        """The first true value, or AssertionError."""
+    async def until(self, predicate: Callable[[], object], *, within_s: float = 5.0) -> None:
+        """Until `predicate`, or what it is awaited to, is true; else AssertionError."""
         ...
 
     async def hold(self, seconds: float) -> None:
@@ -50,13 +48,16 @@ class MemoryRig:
         self.other = self._broker.connect()
         self.settings = BusSettings()
 
-    async def until(self, predicate: Callable[[], T], *, within_s: float = 5.0) -> T:
+    async def until(self, predicate: Callable[[], object], *, within_s: float = 5.0) -> None:
         deadline = self._clock.now() + within_s
         while self._clock.now() <= deadline:
             await self._clock.advance(0.01)
-            if value := predicate():
-                return value
-        raise AssertionError(f"not true within {within_s:g} s: {predicate()!r}")
+            value = predicate()
+            if isinstance(value, Awaitable):
+                value = await value
+            if value:
+                return
+        raise AssertionError(f"not true within {within_s:g} s; last value: {value!r}")
 
     async def hold(self, seconds: float) -> None:
         await self._clock.advance(seconds)
@@ -79,8 +80,8 @@ class ServerRig:
         self.other = other
         self.settings = BusSettings(url=server.url)
 
-    async def until(self, predicate: Callable[[], T], *, within_s: float = 5.0) -> T:
-        return await eventually(predicate, timeout_s=within_s + 5.0)
+    async def until(self, predicate: Callable[[], object], *, within_s: float = 5.0) -> None:
+        await eventually(predicate, timeout_s=within_s + 5.0, every_s=0.01)
 
     async def hold(self, seconds: float) -> None:
         await self.bus.clock.sleep(seconds)

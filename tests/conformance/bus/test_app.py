@@ -17,7 +17,7 @@ PATIENCE = Patience(deliveries=3, first_wait_s=0.05, last_wait_s=0.1)
 
 
 @contextlib.asynccontextmanager
-async def serving(rig: Rig, handle: Handle, *, ack_wait_s: float = 1.0) -> AsyncIterator[asyncio.Task[None]]:
+async def serving(rig: Rig, handle: Handle, *, ack_wait_s: float = 0.8) -> AsyncIterator[asyncio.Task[None]]:
     """All of RECONCILE as one partition: one message in hand at a time."""
     consumer = Consumer("RECONCILE", "recon", f"{rig.bus.subjects.prefix}.reconcile.>", ack_wait_s, max_ack_pending=1)
     app = ControlApp(rig.bus, rig.settings, [Duty(consumer, handle)], PATIENCE)
@@ -65,7 +65,7 @@ async def test_a_handler_gets_subject_and_data_and_its_return_ends_the_message(r
     async with serving(rig, handle):
         sent = [(await signal(rig, f"m{n}", b"\xff\x00%d" % n), b"\xff\x00%d" % n) for n in range(5)]
         await rig.until(lambda: len(seen) == 5)
-        await rig.hold(1.3)
+        await rig.hold(1.0)
         assert seen == sent
         assert await waiting(rig) == 0
 
@@ -145,10 +145,10 @@ async def test_long_work_is_not_delivered_to_another_meanwhile(rig: Rig) -> None
 
     async def handle(subject: str, _: bytes) -> None:
         begun.append(subject)
-        await rig.bus.clock.sleep(2.5)
+        await rig.bus.clock.sleep(1.5)
         ended.append(subject)
 
-    async with serving(rig, handle, ack_wait_s=1.0):
+    async with serving(rig, handle, ack_wait_s=0.6):
         await signal(rig, "m")
         await rig.until(lambda: ended)
         await rig.hold(0.2)

@@ -1,4 +1,4 @@
-"""What Queue promises, kept by both adapters."""
+"""What Queue promises about storing, delivering and verdicts, kept by both adapters."""
 
 from __future__ import annotations
 
@@ -6,52 +6,15 @@ import asyncio
 
 import pytest
 
-from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts.codec import decode
 from matrixinfer.bus.contracts.dead import DeadLetter
-from matrixinfer.bus.errors import Conflict, LeaseLost, Malformed, QueueFull, TooLarge
-from matrixinfer.bus.ports import Consumer, Consumption, Delivery
+from matrixinfer.bus.errors import Malformed, QueueFull, TooLarge
+from matrixinfer.bus.ports import Consumer, Delivery
 from matrixinfer.bus.topology import MAX_PAYLOAD_BYTES, STREAMS
 from support.bus_rig import Rig
+from support.hands import Hands, consume, post_work, reconcile, requests, waits, work
 
 BOUND = next(spec.per_subject for spec in STREAMS if spec.name == "REQUESTS")
-
-
-class Hands:
-    """A handler that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.held: list[Delivery] = []
-
-    async def __call__(self, delivery: Delivery) -> None:
-        self.held.append(delivery)
-
-    @property
-    def bodies(self) -> list[bytes]:
-        return [delivery.data for delivery in self.held]
-
-
-def work(bus: Bus, pod: str = "pod") -> Consumer:
-    return Consumer("WORK", f"a-{pod}", bus.subjects.work("ns", pod), ack_wait_s=1.0, max_ack_pending=1000)
-
-
-def requests(bus: Bus, epoch: int = 1) -> Consumer:
-    name, filter = f"d-ns-ms-0-{epoch}", bus.subjects.infer_filter("ns", "ms", 0)
-    return Consumer("REQUESTS", name, filter, 3600.0, 20_000, exclusive=True, epoch=epoch)
-
-
-def reconcile(bus: Bus) -> Consumer:
-    return Consumer("RECONCILE", "recon", f"{bus.subjects.prefix}.reconcile.>", ack_wait_s=1.0, max_ack_pending=100)
-
-
-async def post_work(bus: Bus, *bodies: str, pod: str = "pod") -> None:
-    subject = bus.subjects.work("ns", pod)
-    await asyncio.gather(*[await bus.queue.post(subject, body.encode(), message_id=body) for body in bodies])
-
-
-async def consume(bus: Bus, consumer: Consumer, credits: int = 100) -> tuple[Hands, Consumption]:
-    hands = Hands()
-    return hands, await bus.queue.consume(consumer, hands, credits=credits)
 
 
 async def test_a_stored_message_says_where_it_is(rig: Rig) -> None:
@@ -173,7 +136,7 @@ async def test_an_acknowledged_message_leaves_the_queue(rig: Rig) -> None:
     await rig.until(lambda: len(hands.held) == 3, within_s=2.0)
     assert hands.held[2].message_id == "b", "only the other one comes again"
     await hands.held[2].ack()
-    await rig.hold(1.3)
+    await rig.hold(0.8)
     assert len(hands.held) == 3
 
 
@@ -203,7 +166,7 @@ async def test_work_in_progress_is_not_given_to_another(rig: Rig) -> None:
     await rig.until(lambda: first.held or second.held)
     delivery = (first.held or second.held)[0]
     for _ in range(4):
-        await rig.hold(0.4)
+        await rig.hold(0.3)
         await delivery.in_progress()
     assert len(first.held) + len(second.held) == 1
     await rig.until(lambda: len(first.held) + len(second.held) == 2, within_s=2.0)
@@ -213,7 +176,7 @@ async def test_a_message_past_its_time_to_live_is_not_delivered(rig: Rig) -> Non
     subject = rig.bus.subjects.work("ns", "pod")
     await (await rig.bus.queue.post(subject, b"short", message_id="a", ttl_s=1.0))
     await (await rig.bus.queue.post(subject, b"long", message_id="b", ttl_s=60.0))
-    await rig.hold(2.5)
+    await rig.until(lambda: waits(rig, 1))
     hands, _ = await consume(rig.bus, work(rig.bus))
     await rig.until(lambda: hands.held)
     await rig.hold(0.1)
@@ -313,97 +276,3 @@ async def test_a_dead_letter_is_kept_once_with_its_reason(rig: Rig) -> None:
     await rig.until(lambda: hands.held)
     await rig.hold(0.1)
     assert [decode(data, DeadLetter) for data in hands.bodies] == [letter]
-
-
-async def test_an_exclusive_successor_fences_the_former_reader(rig: Rig) -> None:
-    subject = rig.bus.subjects.infer("ns", "ms", 0, "tenant")
-    await (await rig.bus.queue.post(subject, b"1", message_id="1"))
-    old, _ = await consume(rig.bus, requests(rig.bus, epoch=1))
-    await rig.until(lambda: old.held)
-    new, _ = await consume(rig.other, requests(rig.bus, epoch=2))
-    await rig.until(lambda: new.held)
-    assert new.held[0].message_id == "1", "what the former held is delivered anew"
-
-    await old.held[0].ack()
-    await (await rig.bus.queue.post(subject, b"2", message_id="2"))
-    await rig.until(lambda: len(new.held) == 2)
-    await rig.hold(1.0)  # the former would have come back by now
-    assert len(old.held) == 1
-    assert (await rig.bus.queue.backlog(requests(rig.bus, epoch=2))).unacknowledged == 2, "the late ack had no effect"
-
-
-async def test_a_superseded_reader_does_not_come_back_with_its_connection(rig: Rig) -> None:
-    subject = rig.bus.subjects.infer("ns", "ms", 0, "tenant")
-    old, _ = await consume(rig.bus, requests(rig.bus, epoch=1))
-    await rig.cut()
-    new, _ = await consume(rig.other, requests(rig.bus, epoch=2))
-    await rig.mend()
-    await rig.until(rig.bus.link.is_up)
-    await rig.hold(1.0)
-    await (await rig.other.queue.post(subject, b"1", message_id="1"))
-    await rig.until(lambda: new.held)
-    assert not old.held
-
-
-async def test_an_exclusive_consumer_of_an_older_epoch_does_not_displace_a_later_one(rig: Rig) -> None:
-    await consume(rig.bus, requests(rig.bus, epoch=2))
-    with pytest.raises(LeaseLost):
-        await consume(rig.other, requests(rig.bus, epoch=1))
-
-
-async def test_a_second_consumer_of_the_same_messages_is_refused(rig: Rig) -> None:
-    await consume(rig.bus, work(rig.bus))
-    with pytest.raises(Conflict):
-        await consume(rig.other, Consumer("WORK", "second", rig.bus.subjects.work("ns", "pod"), 1.0, 10))
-
-
-async def test_reading_goes_on_after_a_reconnect_and_a_buffered_verdict_counts(rig: Rig) -> None:
-    await post_work(rig.other, "a")
-    consumer = Consumer("WORK", "a-pod", rig.bus.subjects.work("ns", "pod"), 60.0, 100)
-    hands, _ = await consume(rig.bus, consumer)
-    await rig.until(lambda: hands.held)
-    await rig.cut()
-    await post_work(rig.other, "b")
-    await hands.held[0].ack()
-    await rig.mend()
-    await rig.until(lambda: len(hands.held) == 2, within_s=10.0)
-    assert hands.bodies == [b"a", b"b"]
-    assert (await rig.other.queue.backlog(consumer)).unacknowledged == 1
-
-
-async def test_reading_goes_on_after_the_server_lost_its_memory_streams(rig: Rig) -> None:
-    await post_work(rig.bus, "lost")
-    await (await rig.bus.queue.post(rig.bus.subjects.infer("ns", "ms", 0, "t"), b"kept", message_id="kept"))
-    hands, _ = await consume(rig.bus, work(rig.bus))
-    await rig.until(lambda: hands.held)
-    await rig.restart()
-    kept, _ = await consume_when_possible(rig, requests(rig.bus))
-    await rig.until(lambda: kept.held)
-    assert kept.bodies == [b"kept"], "what is on file survives"
-    await post_when_possible(rig, "after")
-    await rig.until(lambda: b"after" in hands.bodies)
-    assert hands.bodies == [b"lost", b"after"]
-
-
-async def consume_when_possible(rig: Rig, consumer: Consumer) -> tuple[Hands, Consumption]:
-    from matrixinfer.bus.errors import Unavailable
-
-    for _ in range(100):
-        try:
-            return await consume(rig.other, consumer)
-        except Unavailable:
-            await rig.hold(0.05)
-    raise AssertionError("the stream did not come back")
-
-
-async def post_when_possible(rig: Rig, body: str) -> None:
-    from matrixinfer.bus.errors import Unavailable
-
-    for _ in range(100):
-        try:
-            await post_work(rig.other, body)
-        except Unavailable:
-            await rig.hold(0.05)
-        else:
-            return
-    raise AssertionError("the stream did not come back")

@@ -114,7 +114,8 @@ async def test_a_later_put_starts_the_time_to_live_anew(rig: Rig, store: Store) 
     await store.put("short", b"2")
     await store.put("long", b"1", ttl_s=1.0)
     await store.put("long", b"2", ttl_s=60.0)
-    await rig.hold(2.5)
+    await store.put("measure", b"", ttl_s=1.0)
+    await rig.until(lambda: is_gone(store, "measure"))
     assert {k: e.value for k, e in (await store.entries()).items()} == {"short": b"2", "long": b"2"}
 
 
@@ -198,3 +199,7 @@ async def test_a_watch_goes_on_after_the_server_restarted(rig: Rig, store: Store
 async def test_a_bucket_that_is_not_in_the_topology_does_not_open(rig: Rig) -> None:
     with pytest.raises(Malformed, match="NOPE"):
         rig.bus.store("NOPE")
+
+
+async def is_gone(store: Store, key: str) -> bool:
+    return await store.get(key) is None
