@@ -13,9 +13,9 @@ from bench import report
 from bench.house import measure_house
 from bench.profile import sample
 from bench.rig import Rig
-from bench.rows import added_ttft, chunks, throughput
+from bench.rows import added_ttft, chunks, replicated, throughput
 
-EVERYTHING = ("requests", "chunks", "house", "profile")
+EVERYTHING = ("requests", "chunks", "servers", "house", "profile")
 
 
 def arguments() -> argparse.Namespace:
@@ -33,7 +33,7 @@ def arguments() -> argparse.Namespace:
 async def main(chosen: argparse.Namespace, folder: Path, console: Console) -> None:
     wanted = set(chosen.only.split(","))
     if wanted & {"requests", "chunks", "profile"}:
-        async with Rig(folder) as rig:
+        async with Rig(folder / "one") as rig:
             if "requests" in wanted:
                 report.ttft(console, await added_ttft(rig, chosen.seconds))
                 report.requests(console, await throughput(rig, chosen.seconds))
@@ -42,6 +42,9 @@ async def main(chosen: argparse.Namespace, folder: Path, console: Console) -> No
             if "profile" in wanted:
                 for part in ("gateway", "dispatcher", "agent"):
                     report.profile(console, part, await sample(rig, part, 4, folder))
+    if "servers" in wanted:
+        async with Rig(folder / "three", three_servers=True) as rig:
+            report.requests(console, await replicated(rig, chosen.seconds))
     if "house" in wanted:
         report.idle(console, await measure_house(folder / "s", "simulated", "--engine", "simulated", idle_s=10))
         if chosen.model == "real":
@@ -51,4 +54,4 @@ async def main(chosen: argparse.Namespace, folder: Path, console: Console) -> No
 if __name__ == "__main__":
     options = arguments()
     with tempfile.TemporaryDirectory() as temporary:
-        uvloop.run(main(options, Path(temporary), Console()))
+        uvloop.run(main(options, Path(temporary), Console(width=150)))

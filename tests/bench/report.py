@@ -66,4 +66,5 @@ def profile(console: Console, part: str, rows: list[tuple[str, float]]) -> None:
 
 
 def _each(pair: Pair, part: str, count: int) -> str:
-    return f"{pair.cpu_s[part] / max(1, count) * 1e6:.1f}"
+    used_s = sum(seconds for name, seconds in pair.cpu_s.items() if name == part or name.startswith(f"{part}-"))
+    return f"{used_s / max(1, count) * 1e6:.1f}"

@@ -14,6 +14,7 @@ from types import TracebackType
 import psutil
 
 from bench.load_shape import ENGINE_CONFIG, MODEL
+from bench.three_servers import COUNT, ThreeServers
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import SystemClock
 from matrixinfer.bus.contracts import encode
@@ -35,13 +36,17 @@ class Rig:
 
     data_dir: Path
     agents: int = 1
+    three_servers: bool = False
+    """Three nats-servers on both cores, three copies of each stream, instead of one server on core 0."""
     port: int = field(default_factory=free_port)
     direct_port: int = field(default_factory=free_port)
     pids: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._children: list[subprocess.Popen[bytes]] = []
-        self._server = EmbeddedServer(self.data_dir / "nats")
+        nats = self.data_dir / "nats"
+        self._server = ThreeServers(nats) if self.three_servers else EmbeddedServer(nats)
+        self._replicas = COUNT if self.three_servers else 1
         self._bus: Bus | None = None
 
     async def __aenter__(self) -> Rig:
@@ -59,15 +64,25 @@ class Rig:
         await self._stop_all()
 
     async def _start_all(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
         await self._server.start()
-        server_pid = self._server.pid
-        assert server_pid is not None
-        self.pids["nats-server"] = server_pid
-        psutil.Process(server_pid).cpu_affinity([PLATFORM_CORE])
-        self._bus = await connect(BusSettings(url=self._server.url(Part.OPERATOR), name="bench"), SystemClock())
+        self._note_servers()
+        settings = BusSettings(url=self._server.url(Part.OPERATOR), name="bench", replicas=self._replicas)
+        self._bus = await connect(settings, SystemClock())
         await self._write_contracts(self._bus)
         self._start_platform()
         await self._wait_until_served()
+
+    def _note_servers(self) -> None:
+        if isinstance(self._server, ThreeServers):
+            self.pids |= {
+                ("nats-server" if i == 0 else f"nats-server-{i}"): pid for i, pid in enumerate(self._server.pids)
+            }
+            return
+        pid = self._server.pid
+        assert pid is not None
+        self.pids["nats-server"] = pid
+        psutil.Process(pid).cpu_affinity([PLATFORM_CORE])
 
     async def _stop_all(self) -> None:
         for child in self._children:  # in the order of their start: the gateway drains while the others still serve
@@ -93,7 +108,7 @@ class Rig:
         self._spawn("direct", PLATFORM_CORE, [sys.executable, "-m", "bench.direct", str(self.direct_port)], {})
 
     def _start(self, name: str, part: Part, core: int, words: list[str], environment: dict[str, str]) -> None:
-        bus = {"MATRIXINFER_BUS_URL": self._server.url(part)}
+        bus = {"MATRIXINFER_BUS_URL": self._server.url(part), "MATRIXINFER_BUS_REPLICAS": str(self._replicas)}
         self._spawn(name, core, [sys.executable, "-m", "matrixinfer", *words], environment | bus)
 
     def _spawn(self, name: str, core: int, command: list[str], environment: dict[str, str]) -> None:

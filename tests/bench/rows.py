@@ -50,7 +50,7 @@ async def added_ttft(rig: Rig, seconds: float) -> Pair:
 async def throughput(rig: Rig, seconds: float) -> list[Pair]:
     """Row 2: whole answers, 1 KB prompts at growing concurrency, then large prompts."""
     pairs = []
-    for connections in (16, 64, 256):
+    for connections in (1, 16, 64, 256):
         request = chat(1024, stream=False, tokens=8)
         name = f"whole, 1 KB, c={connections}"
         pairs.append(await measure(rig, name, request, connections=connections, seconds=seconds, requests=10**9))
@@ -59,6 +59,15 @@ async def throughput(rig: Rig, seconds: float) -> list[Pair]:
         name = f"whole, {kilobytes} KB, c=16"
         pairs.append(await measure(rig, name, request, connections=16, seconds=seconds, requests=10**9))
     return pairs
+
+
+async def replicated(rig: Rig, seconds: float) -> list[Pair]:
+    """Row 2 again, with three nats-servers."""
+    request = chat(1024, stream=False, tokens=8)
+    return [
+        await measure(rig, f"whole, 1 KB, c={n}, 3 servers", request, connections=n, seconds=seconds, requests=10**9)
+        for n in (1, 64)
+    ]
 
 
 async def chunks(rig: Rig, seconds: float) -> Pair:
