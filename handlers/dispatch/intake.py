@@ -37,12 +37,7 @@ class Intake:
         await self.stop()
         self._credits = credits = self._new_credits()
         self._consumer = consumer = self._consumer_of(epoch)
-
-        async def deliver(delivery: Delivery) -> None:
-            if self._consumer is consumer:
-                await self._handler(delivery)
-
-        self._consumption = await self._bus.queue.consume(consumer, deliver, credits=credits.due())
+        self._consumption = await self._bus.queue.consume(consumer, self._handler, credits=credits.due())
         self.grant()
 
     async def stop(self) -> None:

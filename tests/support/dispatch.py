@@ -24,7 +24,20 @@ from matrixinfer.bus.contracts.serving import Pool, PoolPod, pod_key, pool_key
 from matrixinfer.bus.errors import Unavailable
 from matrixinfer.bus.ids import new_boot_id, request_message_id
 from matrixinfer.bus.memory import MemoryBroker
-from matrixinfer.bus.ports import Backlog, Consumer, Consumption, Delivery, Leases, Queue, Signal, Signals, Subscription
+from matrixinfer.bus.ports import (
+    Backlog,
+    Change,
+    Consumer,
+    Consumption,
+    Delivery,
+    Leases,
+    Queue,
+    Signal,
+    Signals,
+    Store,
+    Subscription,
+    Watch,
+)
 from matrixinfer.bus.ports.queue import DeliveryHandler
 from matrixinfer.bus.ports.signals import SignalHandler
 from matrixinfer.bus.topology import ACK_WAIT_WORK_S
@@ -292,10 +305,13 @@ class Gate:
         self._opened.set()
 
     def around(self, bus: Bus) -> Bus:
-        clock = GatedClock(bus.clock, self._opened)
-        signals = GatedSignals(bus.signals, self)
         return replace(
-            bus, clock=clock, signals=signals, queue=GatedQueue(bus.queue, self), leases=GatedLeases(bus.leases, self)
+            bus,
+            clock=GatedClock(bus.clock, self._opened),
+            signals=GatedSignals(bus.signals, self),
+            queue=GatedQueue(bus.queue, self),
+            leases=GatedLeases(bus.leases, self),
+            store=lambda bucket: GatedStore(bus.store(bucket), self._opened),
         )
 
     def gated(self, handler: Callable[[T], Awaitable[None]]) -> Callable[[T], Awaitable[None]]:
@@ -341,6 +357,32 @@ class GatedQueue:
 
     async def consume(self, consumer: Consumer, handler: DeliveryHandler, *, credits: int) -> Consumption:
         return await self._queue.consume(consumer, self._gate.gated(handler), credits=credits)
+
+
+class GatedStore:
+    def __init__(self, store: Store, opened: asyncio.Event) -> None:
+        self.get = store.get
+        self.put = store.put
+        self.delete = store.delete
+        self.entries = store.entries
+        self._store = store
+        self._opened = opened
+
+    async def watch(self, prefix: str = "") -> Watch:
+        return GatedWatch(await self._store.watch(prefix), self._opened)
+
+
+class GatedWatch:
+    def __init__(self, watch: Watch, opened: asyncio.Event) -> None:
+        self.snapshot = watch.snapshot
+        self.close = watch.close
+        self._watch = watch
+        self._opened = opened
+
+    async def __aiter__(self) -> AsyncIterator[Change]:
+        async for change in self._watch:
+            await self._opened.wait()
+            yield change
 
 
 class GatedLeases:

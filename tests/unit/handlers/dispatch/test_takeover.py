@@ -97,7 +97,8 @@ async def test_a_planned_stop_hands_over_at_once():
         assert [key.rid for key in agent.pulled] == ["a", "b"]
 
 
-async def test_a_frozen_dispatcher_that_wakes_up_changes_nothing():
+@pytest.mark.parametrize("wakes_after_s", [0.0, 9.0])
+async def test_a_frozen_dispatcher_that_wakes_up_changes_nothing(wakes_after_s):
     async with dispatch_house() as house:
         frozen = await house.dispatcher()
         agents = [await house.agent("p1", slots=1)]
@@ -108,15 +109,14 @@ async def test_a_frozen_dispatcher_that_wakes_up_changes_nothing():
         await agents[0].finish("a")  # it would place here, acknowledge a, and drop b
         await house.dispatcher()
         await house.pass_time(3)
-        agents.append(await house.agent("p2", slots=1))
-        await work_off(house, agents, rounds=2)
+        await work_off(house, agents, rounds=5)
         settled = [len(agent.pulled) for agent in agents]
-        await house.pass_time(9)  # and it would say that d is too late
+        await house.pass_time(wakes_after_s)  # and it would say that d is too late
         frozen.thaw()
         await house.pass_time(1)
         assert runs(agents) == Counter({"a": 1, "b": 1, "c": 1, "d": 1})
         assert [len(agent.pulled) for agent in agents] == settled
-        assert [agent.refused for agent in agents] == [[], []]
+        assert [agent.refused for agent in agents] == [[]]
         assert house.gateway.failures() == {}
         assert await house.is_all_acknowledged()
 
@@ -230,3 +230,18 @@ async def test_an_agent_forgotten_for_a_second_does_not_stop_a_takeover():
         await work_off(house, [agent])
         assert {"a", "b"} <= {key.rid for key in [*agent.started, WorkKey("a", 1, 1)]}
         assert (await house.gateway.where("b")).state == "settled"
+
+
+async def test_a_dispatcher_stops_serving_what_another_claimed_and_comes_back_when_that_one_is_gone():
+    async with dispatch_house() as house:
+        await house.dispatcher()
+        agent = await house.agent("p1")
+        await house.bus.leases.claim("pool.default.qwen.0", "somebody-else")
+        await house.settle()
+        await house.post("a")
+        assert agent.pulled == []
+        await house.pass_time(1.5)
+        assert agent.pulled == []
+        await house.pass_time(1.5)
+        assert agent.waiting_rids == ["a"]
+        assert await house.bus.leases.holders("pool.") != {"pool.default.qwen.0": "somebody-else"}

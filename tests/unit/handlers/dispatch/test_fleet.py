@@ -1,0 +1,188 @@
+"""What dispatch believes of pods: who has room, who is silent, and what silence does not mean."""
+
+from random import Random
+
+import pytest
+
+from matrixinfer.bus.contracts.control import Dumped
+from matrixinfer.bus.contracts.load import Finished, LoadEvent, Snapshot, WorkKey
+from matrixinfer.handlers.dispatch.arrivals import HOPS_OF_A_REIGN
+from matrixinfer.handlers.dispatch.fleet import Fleet
+from matrixinfer.handlers.dispatch.placing import Placement
+from matrixinfer.handlers.dispatch.pool_state import PoolState
+from matrixinfer.handlers.dispatch.queue import FifoQueue
+from matrixinfer.handlers.dispatch.scheduling.least_requests import RECORDED_CANDIDATES, LeastRequests
+from matrixinfer.handlers.dispatch.settings import DispatchSettings
+from support.dispatch import envelope
+from unit.handlers.dispatch.test_queue import NoMessage, request
+
+UP_SINCE = 0.0
+
+
+def a_fleet(*pods: str, slots: int = 2) -> Fleet:
+    fleet = Fleet(silent_after_s=3.0, verify_after_s=7.0)
+    fleet.list_pods(dict.fromkeys(pods, False))
+    for pod in pods:
+        fleet.inform(pod, Dumped(f"{pod}-1", 0, False, Snapshot(slots), []), now=100.0)
+    fleet.tick(100.0, UP_SINCE)
+    return fleet
+
+
+def event(sequence: int, snapshot: Snapshot | None = None, **fields: object) -> LoadEvent:
+    return LoadEvent("ns", "p1", "p1-1", sequence, snapshot=snapshot, **fields)  # type: ignore[arg-type]
+
+
+def pass_time(fleet: Fleet, start: float, end: float, up_since: float | None) -> list[str]:
+    fallen, now = [], start
+    while now <= end:
+        fallen += [pod.name for pod in fleet.tick(now, up_since)]
+        now += 0.5
+    return fallen
+
+
+def test_a_pod_without_events_falls_silent_once():
+    fleet = a_fleet("p1")
+    assert pass_time(fleet, 100.0, 102.5, UP_SINCE) == []
+    assert list(fleet.open) == ["p1"]
+    assert pass_time(fleet, 103.0, 110.0, UP_SINCE) == ["p1"]
+    assert list(fleet.open) == []
+
+
+def test_nobody_is_silent_while_the_connection_is_broken_nor_right_after():
+    fleet = a_fleet("p1")
+    assert pass_time(fleet, 100.0, 120.0, None) == []
+    assert pass_time(fleet, 120.5, 123.0, 120.5) == []
+    assert pass_time(fleet, 123.5, 124.0, 120.5) == ["p1"]
+
+
+def test_nobody_is_silent_because_this_process_stood_still():
+    fleet = a_fleet("p1")
+    assert fleet.tick(150.0, UP_SINCE) == []
+    assert pass_time(fleet, 150.5, 152.5, UP_SINCE) == []
+    assert pass_time(fleet, 153.0, 153.0, UP_SINCE) == ["p1"]
+
+
+def test_placed_work_takes_a_slot_until_the_pod_tells_of_it_and_then_until_its_end():
+    fleet = a_fleet("p1", slots=3)
+    pod, work = fleet.pods["p1"], WorkKey("r", 1, 1)
+    fleet.place(pod, request(1), work, epoch=1, now=100.0)
+    assert pod.free == 2
+    fleet.hear(event(1, Snapshot(3)), 100.1)
+    assert pod.free == 2
+    fleet.hear(event(2, Snapshot(3, waiting=[work])), 100.2)
+    fleet.hear(event(3, started=[work]), 100.3)
+    assert pod.free == 2
+    assert pod.load == pytest.approx(1 / 3)
+    fleet.hear(event(4, finished=[Finished(work, "completed", True)]), 100.4)
+    assert pod.free == 3
+
+
+def test_an_event_seen_before_changes_nothing_and_a_gap_asks_for_a_dump():
+    fleet = a_fleet("p1")
+    pod = fleet.pods["p1"]
+    assert fleet.hear(event(1, Snapshot(2)), 100.0) is not None
+    assert fleet.hear(event(1, Snapshot(9)), 100.0) is None
+    assert pod.slots == 2
+    fleet.hear(event(4, Snapshot(2)), 100.0)
+    assert fleet.to_ask(101.0) == ["p1"]
+    assert fleet.to_ask(101.1) == []
+    assert fleet.to_ask(102.0) == ["p1"]
+    fleet.inform("p1", Dumped("p1-1", 4, False, Snapshot(2), []), 102.0)
+    assert fleet.to_ask(103.0) == []
+
+
+def test_an_answer_that_events_overtook_does_not_turn_time_back():
+    fleet = a_fleet("p1")
+    fleet.hear(event(1, Snapshot(2)), 100.0)
+    fleet.hear(event(2, Snapshot(2, running=[WorkKey("r", 1, 1)])), 100.0)
+    fleet.inform("p1", Dumped("p1-1", 1, False, Snapshot(2), []), 100.0)
+    assert fleet.pods["p1"].free == 1
+
+
+def test_a_pod_is_given_nothing_before_it_answered_in_this_reign():
+    fleet = a_fleet("p1")
+    fleet.begin_reign()
+    assert list(fleet.open) == []
+    assert fleet.to_ask(101.0) == ["p1"]
+    fleet.inform("p1", Dumped("p1-1", 0, False, Snapshot(2), []), 101.0)
+    assert list(fleet.open) == ["p1"]
+
+
+def test_a_pod_that_left_the_list_is_kept_while_it_has_requests():
+    fleet = a_fleet("p1", "p2")
+    placed = request(1)
+    fleet.place(fleet.pods["p1"], placed, WorkKey("r", 1, 1), epoch=1, now=100.0)
+    fleet.list_pods({})
+    assert list(fleet.pods) == ["p1"]
+    fleet.release(placed)
+    fleet.tick(101.0, UP_SINCE)
+    assert list(fleet.pods) == []
+
+
+def test_of_many_pods_with_room_a_few_are_drawn():
+    fleet = a_fleet(*[f"p{i}" for i in range(100)])
+    drawn = fleet.candidates(32, Random(1))
+    assert len({pod.name for pod in drawn}) == 32
+    assert len(fleet.candidates(100, Random(1))) == 100
+
+
+def test_among_equals_chance_decides_and_the_best_eight_are_told():
+    fleet = a_fleet(*[f"p{i}" for i in range(10)])
+    pods, rng = list(fleet.pods.values()), Random(1)
+    choices = [LeastRequests().pick(request(1), pods, rng) for _ in range(200)]
+    assert {choice.pod.name for choice in choices if choice} == {pod.name for pod in pods}
+    assert {len(choice.candidates) for choice in choices if choice} == {RECORDED_CANDIDATES}
+
+
+def a_state(*pods: str) -> PoolState:
+    state = PoolState(DispatchSettings(), FifoQueue(), LeastRequests(), Random(1))
+    state.fleet.list_pods(dict.fromkeys(pods, False))
+    state.begin_reign(5, 100.0)
+    for pod in pods:
+        state.dumped(pod, Dumped(f"{pod}-1", 0, False, Snapshot(4), []), 100.0, 100.0)
+    return state
+
+
+def place(state: PoolState, rid: str, *, now: float, age_s: float = 0.0) -> Placement:
+    state.receive(envelope(rid), NoMessage(), age_s, now)
+    (placement,) = state.place(now, 10)
+    return placement
+
+
+def test_hops_of_a_request_that_a_predecessor_may_have_placed_are_numbered_apart():
+    state = a_state("p1")
+    assert place(state, "new", now=110.0, age_s=1.0).work.hop == 1
+    assert place(state, "old", now=110.0, age_s=11.0).work.hop == 5 * HOPS_OF_A_REIGN + 1
+
+
+def test_a_request_goes_to_another_pod_than_the_one_that_failed_it_if_there_is_one():
+    for _ in range(10):
+        state = a_state("p1", "p2", "p3")
+        first = place(state, "r", now=110.0)
+        refused = Finished(first.work, "refused", False)
+        state.heard(LoadEvent("ns", first.pod, f"{first.pod}-1", 1, finished=[refused]), 110.0)
+        state.fleet.tick(111.0, UP_SINCE)
+        assert len(state.fleet.open) == 3
+        (second,) = state.place(111.0, 10)
+        assert second.pod != first.pod
+        assert second.work.hop == first.work.hop + 1
+
+
+def test_a_post_that_failed_late_does_not_touch_the_next_placement():
+    state = a_state("p1", "p2")
+    first = place(state, "r", now=110.0)
+    state.post_failed(first.request, first.work, 110.0)
+    (second,) = state.place(110.0, 10)
+    state.post_failed(first.request, first.work, 110.0)
+    answer = state.where(("r", 1), 110.0)
+    assert answer is not None
+    assert (answer.state, answer.pod, answer.hop) == ("placed", second.pod, 2)
+
+
+def test_work_that_no_message_can_hold_is_rejected_with_413():
+    state = a_state("p1")
+    placement = place(state, "r", now=110.0)
+    effects = state.post_impossible(placement.request, placement.work)
+    assert [failure.status for _, failure in effects.failed] == [413]
+    assert effects.acknowledged == [placement.request]
+    assert state.fleet.pods["p1"].free == 4
