@@ -14,13 +14,14 @@ from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import SystemClock
 from matrixinfer.bus.cluster_client import ClusterClient
 from matrixinfer.bus.contracts import decode
-from matrixinfer.bus.contracts.serving import PoolPod, Route
+from matrixinfer.bus.contracts.serving import PoolPod, Route, route_key
 from matrixinfer.bus.errors import Conflict, Unavailable
 from matrixinfer.bus.memory import MemoryBroker
 from matrixinfer.bus.ports import Entry
 from matrixinfer.bus.settings import BusSettings
 from matrixinfer.handlers.main import serve
 from matrixinfer.handlers.settings import HandlersSettings
+from support.eventually import eventually
 from support.nats import connected, running_server
 
 SETTINGS = HandlersSettings(roles=frozenset({"cluster", "reconcile"}))
@@ -61,6 +62,21 @@ class PretendNode:
             await self._objects.put(entry.key, json.dumps(body).encode(), revision=entry.revision)
 
 
+class Handlers:
+    """One handlers process."""
+
+    def __init__(self, settings: BusSettings, bus: Bus, group: asyncio.TaskGroup) -> None:
+        self._stop = asyncio.Event()
+        self._task = group.create_task(serve(SETTINGS, bus, settings, self._stop))
+
+    def tell_to_stop(self) -> None:
+        self._stop.set()
+
+    async def end(self) -> None:
+        self._stop.set()
+        await self._task
+
+
 class ControlPlane:
     """Connections, processes that can be started and killed, and what they have made."""
 
@@ -72,18 +88,27 @@ class ControlPlane:
         self._group = group
         self.bus = bus
         self.client = ClusterClient(bus, timeout_s=20)
-        self._stop = asyncio.Event()
+        self._handlers: list[Handlers] = []
         self._node: asyncio.Task[None] | None = None
 
-    async def start_handlers(self) -> asyncio.Task[None]:
-        bus = await self._connect()
-        return self._group.create_task(serve(SETTINGS, bus, self._settings, self._stop))
+    async def start_handlers(self) -> Handlers:
+        """Returns when it works: it has found and removed a route that nobody made."""
+        serving, probe = self.bus.store("SERVING"), route_key("default", f"probe-{len(self._handlers)}")
+        await serving.put(probe, b"")
+        self._handlers.append(Handlers(self._settings, await self._connect(), self._group))
+
+        async def is_removed() -> bool:
+            return await serving.get(probe) is None
+
+        await eventually(is_removed, timeout_s=10)
+        return self._handlers[-1]
 
     def start_node(self) -> None:
         self._node = self._group.create_task(PretendNode(self.bus).run())
 
     def stop(self) -> None:
-        self._stop.set()
+        for handlers in self._handlers:
+            handlers.tell_to_stop()
         if self._node is not None:
             self._node.cancel()
 
@@ -111,8 +136,10 @@ async def control_plane(connect: Callable[[], Awaitable[Bus]], settings: BusSett
     """Every task ends before the first connection is closed."""
     async with asyncio.TaskGroup() as group:
         plane = ControlPlane(connect, settings, await connect(), group)
-        yield plane
-        plane.stop()
+        try:
+            yield plane
+        finally:
+            plane.stop()
 
 
 @pytest.fixture(params=["memory bus", "nats-server"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -137,7 +136,7 @@ async def test_two_processes_share_the_work_and_one_alone_finishes_it(plane):
     plane.start_node()
     await eventually(lambda: answers(plane))
     await plane.client.apply(EXAMPLE)
-    first.cancel()
+    await first.end()
     await eventually(lambda: serves(plane, PODS), timeout_s=15)
     await plane.client.delete("model", "default", "simulated")
     await eventually(lambda: is_empty(plane), timeout_s=15)
@@ -149,8 +148,7 @@ async def test_what_was_deleted_while_nobody_listened_leaves_no_trace(plane):
     await eventually(lambda: answers(plane))
     await plane.client.apply(EXAMPLE)
     await eventually(lambda: serves(plane, PODS))
-    first.cancel()
-    await asyncio.wait([first])
+    await first.end()
     await plane.bus.store("OBJECTS").delete(object_key("Model", "default", "simulated"))
     await plane.start_handlers()
     await eventually(lambda: is_empty(plane), timeout_s=15)

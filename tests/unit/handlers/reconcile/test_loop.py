@@ -1,0 +1,126 @@
+"""The loop's verdicts: what is tried again, when, and what never is."""
+
+from __future__ import annotations
+
+import pytest
+
+from matrixinfer.bus.clock import ManualClock
+from matrixinfer.bus.errors import Reject, Retry
+from matrixinfer.bus.memory import MemoryBroker
+from matrixinfer.handlers.api.manifests import parse_manifests
+from matrixinfer.handlers.api.modelinfer import ModelInfer
+from matrixinfer.handlers.api.modelserver import ModelServer
+from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.cluster.local.adapter import LocalCluster
+from matrixinfer.handlers.errors import Conflicted
+from matrixinfer.handlers.reconcile.loop import CONFLICT_RETRY_S, FIRST_RETRY_S, LAST_RETRY_S, Loop
+from matrixinfer.handlers.reconcile.triggers import Key
+
+SERVER = """
+apiVersion: matrixinfer.ai/v1alpha1
+kind: ModelServer
+metadata: {name: s}
+spec: {inferenceEngine: Simulated, workloadSelector: {matchLabels: {app: x}}}
+---
+apiVersion: matrixinfer.ai/v1alpha1
+kind: ModelInfer
+metadata: {name: i}
+spec:
+  template:
+    roles: [{name: server, entryTemplate: {spec: {containers: [{name: c}]}}}]
+"""
+
+
+class Place:
+    def __init__(self) -> None:
+        self.broker = MemoryBroker(ManualClock())
+        self.bus = self.broker.connect()
+
+    async def __aenter__(self) -> Place:
+        self.cluster = await LocalCluster.open(self.bus)
+        self.loop = Loop(self.cluster, self.bus.store("SERVING"), self.bus.clock, agent_image="agent")
+        for resource in parse_manifests(SERVER):
+            await self.cluster.apply(resource)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.bus.link.close()
+
+    async def verdict(self, key: Key) -> Retry:
+        with pytest.raises(Retry) as caught:
+            await self.loop.reconcile(key)
+        return caught.value
+
+
+async def test_what_is_wanted_is_done_and_done_only_once():
+    async with Place() as place:
+        await place.loop.reconcile(Key("ModelServer", "default", "s"))
+        first = await place.bus.store("SERVING").entries()
+        assert list(first) == ["pool.default.s"]
+        version = place.cluster.get(ModelServer, "default", "s").metadata.resource_version
+        await place.loop.reconcile(Key("ModelServer", "default", "s"))
+        assert await place.bus.store("SERVING").entries() == first
+        assert place.cluster.get(ModelServer, "default", "s").metadata.resource_version == version
+
+
+async def test_an_object_that_is_gone_is_done_with():
+    async with Place() as place:
+        for kind in ("Model", "ModelInfer", "ModelServer", "ModelRoute"):
+            await place.loop.reconcile(Key(kind, "default", "nobody"))
+
+
+async def test_a_kind_without_reconciler_is_never_tried_again():
+    async with Place() as place:
+        with pytest.raises(Reject, match="no reconciler for kind 'Pod'"):
+            await place.loop.reconcile(Key("Pod", "default", "p"))
+
+
+async def test_failures_in_a_row_wait_longer_and_longer_and_a_success_forgets_them():
+    key = Key("ModelServer", "default", "s")
+    async with Place() as place:
+        place.broker.drop_connection(place.bus)
+        waits = [(await place.verdict(key)).after_s for _ in range(10)]
+        assert waits[:3] == [FIRST_RETRY_S, 2 * FIRST_RETRY_S, 4 * FIRST_RETRY_S]
+        assert waits[-1] == LAST_RETRY_S
+        place.broker.restore_connection(place.bus)
+        await place.loop.reconcile(key)
+        place.broker.drop_connection(place.bus)
+        assert (await place.verdict(key)).after_s == FIRST_RETRY_S
+
+
+async def test_a_conflict_is_looked_at_again_almost_at_once(monkeypatch):
+    async with Place() as place:
+
+        async def lost(resource: object) -> None:
+            raise Conflicted("somebody was faster")
+
+        monkeypatch.setattr(place.cluster, "apply", lost)
+        assert (await place.verdict(Key("ModelInfer", "default", "i"))).after_s == CONFLICT_RETRY_S
+
+
+async def test_a_defect_is_told_with_its_traceback_and_tried_again(monkeypatch, caplog):
+    async with Place() as place:
+
+        async def broken(resource: object) -> None:
+            raise ZeroDivisionError("oops")
+
+        monkeypatch.setattr(place.cluster, "apply", broken)
+        assert "ZeroDivisionError: oops" in (await place.verdict(Key("ModelInfer", "default", "i"))).reason
+        assert caplog.records[-1].exc_info is not None
+
+
+async def test_a_failed_pod_is_looked_at_again_when_its_time_has_come():
+    key = Key("ModelInfer", "default", "i")
+    async with Place() as place:
+        await place.loop.reconcile(key)
+        (pod,) = place.cluster.list(Pod)
+        ended = pod.status.model_copy(update={"phase": "Failed"})
+        await place.cluster.update_status(pod.model_copy(update={"status": ended}))
+        assert (await place.verdict(key)).after_s == pytest.approx(10.0)
+        await place.bus.clock.advance(10.5)
+        await place.loop.reconcile(key)
+        assert place.cluster.list(Pod) == []
+        await place.loop.reconcile(key)
+        (again,) = place.cluster.list(Pod)
+        assert again.metadata.uid != pod.metadata.uid
+        assert place.cluster.get(ModelInfer, "default", "i").status.replicas == 1

@@ -1,0 +1,75 @@
+"""Whom a change concerns."""
+
+from __future__ import annotations
+
+from matrixinfer.handlers.api.manifests import parse_manifests
+from matrixinfer.handlers.api.meta import Metadata, OwnerReference
+from matrixinfer.handlers.api.modelroute import ModelRoute
+from matrixinfer.handlers.api.modelserver import ModelServer, ModelServerStatus
+from matrixinfer.handlers.api.pod import Container, Pod, PodSpec
+from matrixinfer.handlers.cluster.port import ObjectChange
+from matrixinfer.handlers.reconcile.triggers import Key, concerned, concerned_by_name_or_label
+
+
+def server(name: str, namespace: str = "default", **labels: str) -> ModelServer:
+    return ModelServer.read(
+        {
+            "metadata": {"name": name, "namespace": namespace, "generation": 1},
+            "spec": {"inferenceEngine": "Simulated", "workloadSelector": {"matchLabels": labels}},
+        }
+    )
+
+
+def route(name: str, model: str, target: str, namespace: str = "default") -> ModelRoute:
+    text = f"""
+    apiVersion: matrixinfer.ai/v1alpha1
+    kind: ModelRoute
+    metadata: {{name: {name}, namespace: {namespace}}}
+    spec: {{modelName: {model}, rules: [{{targetModels: [{{modelServerName: {target}}}]}}]}}
+    """
+    (parsed,) = parse_manifests(text)
+    assert isinstance(parsed, ModelRoute)
+    return parsed
+
+
+def pod(**labels: str) -> Pod:
+    owner = OwnerReference(api_version="x", kind="ModelInfer", name="i", uid="u", controller=True)
+    metadata = Metadata(name="p", labels=labels, owner_references=(owner,))
+    return Pod(metadata=metadata, spec=PodSpec(containers=(Container(name="c"),)))
+
+
+def names(keys: set[Key]) -> set[str]:
+    return {f"{key.kind}/{key.name}" for key in keys}
+
+
+def test_a_pod_concerns_its_owner_and_every_pool_that_selects_it_before_or_after():
+    change = ObjectChange(pod(app="x"), pod(app="y"))
+    pools = [server("old", app="x"), server("new", app="y"), server("far", "elsewhere", app="x"), server("no", app="z")]
+    assert names(concerned(change)) == {"ModelInfer/i"}
+    assert names(concerned_by_name_or_label(change, pools, [])) == {"ModelServer/old", "ModelServer/new"}
+
+
+def test_a_pod_that_went_concerns_the_same():
+    change = ObjectChange(pod(app="x"), None)
+    assert names(concerned(change)) == {"ModelInfer/i"}
+    assert names(concerned_by_name_or_label(change, [server("s", app="x")], [])) == {"ModelServer/s"}
+
+
+def test_a_status_concerns_the_owner_and_not_the_object():
+    before = server("s", app="x")
+    after = before.model_copy(update={"status": ModelServerStatus(pods=1)})
+    assert concerned(ObjectChange(before, after)) == set()
+    assert names(concerned(ObjectChange(None, after))) == {"ModelServer/s"}
+
+
+def test_a_modelserver_concerns_rivals_for_its_pods_and_routes_that_lead_to_it():
+    change = ObjectChange(None, server("s", app="x"))
+    pools = [server("rival", tier="gold"), server("apart", app="y"), server("far", "elsewhere", app="x")]
+    routes = [route("r", "m", "s"), route("q", "n", "other"), route("t", "m", "s", "elsewhere")]
+    assert names(concerned_by_name_or_label(change, pools, routes)) == {"ModelServer/rival", "ModelRoute/r"}
+
+
+def test_a_route_concerns_all_that_share_a_name_it_had_or_has():
+    change = ObjectChange(route("r", "old", "s"), route("r", "new", "s"))
+    routes = [route("a", "old", "s"), route("b", "new", "s", "elsewhere"), route("c", "third", "s")]
+    assert names(concerned_by_name_or_label(change, [], routes)) == {"ModelRoute/a", "ModelRoute/b"}
