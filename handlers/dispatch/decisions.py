@@ -7,7 +7,7 @@ import logging
 
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import encode
-from matrixinfer.bus.contracts.decision import Candidate, Decision, DecisionBatch
+from matrixinfer.bus.contracts.decision import Decision, DecisionBatch
 from matrixinfer.bus.errors import BusError
 from matrixinfer.bus.ports import Stored
 from matrixinfer.handlers.dispatch.assignment import PoolShard
@@ -44,7 +44,7 @@ class DecisionLog:
                 self._bus.clock.now(),
                 placement.queued_s,
                 request.prompt_tokens,
-                [Candidate(score.pod, score.total, {self._policy: score.total}) for score in placement.candidates],
+                placement.candidates,
                 self._policy,
             )
         )

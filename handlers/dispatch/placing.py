@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
+from matrixinfer.bus.contracts.decision import Candidate
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.ledger import Ledger
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
-from matrixinfer.handlers.dispatch.scheduling.port import Choice, Scheduler, Score
+from matrixinfer.handlers.dispatch.scheduling.port import Choice, Scheduler
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 
 _SKIPPED_IN_A_ROUND = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """`work` of `request` goes to `pod`, which speaks under `boot`."""
 
     request: Request
@@ -26,7 +26,7 @@ class Placement:
     epoch: int
     remaining_s: float
     queued_s: float
-    candidates: tuple[Score, ...]
+    candidates: list[Candidate]
 
 
 class Placing:

@@ -36,7 +36,7 @@ class RequestQueue(Protocol):
         ...
 
     def position(self, request: Request) -> int:
-        """How many are before it; 0 is next. Undefined for one that is not in the queue."""
+        """How many are before it; 0 is next. In a long queue it may be off by a sixteenth of its length."""
         ...
 
     def take_overdue(self, now: float) -> list[Request]:
@@ -45,7 +45,7 @@ class RequestQueue(Protocol):
 
 
 class FifoQueue:
-    """First come, first served, by `order`. Everything is O(1) but `position` (blocks of 256) and `take_overdue`."""
+    """First come, first served, by `order`. All is O(1), but `position` now and then, and `take_overdue` when due."""
 
     def __init__(self) -> None:
         self.size_bytes = 0
@@ -53,7 +53,7 @@ class FifoQueue:
         self._held: OrderedDict[int, Request] = OrderedDict()
         self._newest = -1
         self._returned: list[int] = []  # a heap: what came out of order; the rest of _held ascends
-        self._ranks = Ranks()
+        self._ranks = Ranks(self._held)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -70,7 +70,7 @@ class FifoQueue:
             self._newest = order
         else:
             heapq.heappush(self._returned, order)
-        self._ranks.add(order)
+        self._ranks.changes += 1
         self.size_bytes += request.size_bytes
         self.earliest_deadline = min(self.earliest_deadline, request.deadline)
 
@@ -85,7 +85,7 @@ class FifoQueue:
     def remove(self, request: Request) -> bool:
         if self._held.pop(request.order, None) is None:
             return False
-        self._ranks.discard(request.order)
+        self._ranks.changes += 1
         self.size_bytes -= request.size_bytes
         if not self._held:
             self.earliest_deadline = math.inf

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from matrixinfer.bus.contracts.load import WorkKey
 
@@ -21,8 +22,7 @@ class Held(Protocol):
     async def ack(self) -> None: ...
 
 
-@dataclass(slots=True, eq=False)
-class Request:
+class Request(msgspec.Struct, eq=False, kw_only=True):
     """Queued while `work` is None, else placed on `pod`. Times are monotonic seconds.
 
     `order` is its place among all requests of the pool; `since` is when its gateway stored it; `reign` is the epoch

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from matrixinfer.bus.contracts.decision import Candidate
 from matrixinfer.handlers.dispatch.chance import Rng
-from matrixinfer.handlers.dispatch.fleet import Pod
+from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """How a pod did, in [0, 1], more is better."""
-
-    pod: str
-    total: float
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The chosen pod, and the best candidates with their scores, best first, for the record."""
+class Choice(NamedTuple):
+    """The chosen pod, and the best candidates, best first, for the record; scores are in [0, 1], more is better."""
 
     pod: Pod
-    candidates: tuple[Score, ...]
+    candidates: list[Candidate]
 
 
 class Scheduler(Protocol):

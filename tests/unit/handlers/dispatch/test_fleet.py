@@ -134,8 +134,8 @@ def test_among_equals_chance_decides_and_the_best_eight_are_told():
     assert {len(choice.candidates) for choice in choices if choice} == {RECORDED_CANDIDATES}
 
 
-def a_state(*pods: str) -> PoolState:
-    state = PoolState(DispatchSettings(), FifoQueue(), LeastRequests(), Random(1))
+def a_state(*pods: str, seed: int = 1) -> PoolState:
+    state = PoolState(DispatchSettings(), FifoQueue(), LeastRequests(), Random(seed))
     state.fleet.list_pods(dict.fromkeys(pods, False))
     state.begin_reign(5, 100.0)
     for pod in pods:
@@ -156,8 +156,8 @@ def test_hops_of_a_request_that_a_predecessor_may_have_placed_are_numbered_apart
 
 
 def test_a_request_goes_to_another_pod_than_the_one_that_failed_it_if_there_is_one():
-    for _ in range(10):
-        state = a_state("p1", "p2", "p3")
+    for seed in range(10):
+        state = a_state("p1", "p2", "p3", seed=seed)
         first = place(state, "r", now=110.0)
         refused = Finished(first.work, "refused", False)
         state.heard(LoadEvent("ns", first.pod, f"{first.pod}-1", 1, finished=[refused]), 110.0)
@@ -186,3 +186,11 @@ def test_work_that_no_message_can_hold_is_rejected_with_413():
     assert [failure.status for _, failure in effects.failed] == [413]
     assert effects.acknowledged == [placement.request]
     assert state.fleet.pods["p1"].free == 4
+
+
+def test_running_work_in_a_snapshot_settles_its_request():
+    state = a_state("p1")
+    placement = place(state, "r", now=110.0)
+    snapshot = Snapshot(4, running=[placement.work])
+    effects = state.heard(LoadEvent("ns", "p1", "p1-1", 1, snapshot=snapshot), 110.0)
+    assert effects.acknowledged == [placement.request]

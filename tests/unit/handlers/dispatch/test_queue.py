@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from matrixinfer.handlers.dispatch.queue import FifoQueue
-from matrixinfer.handlers.dispatch.ranks import Ranks
 from matrixinfer.handlers.dispatch.request import Request
 
 
@@ -99,13 +98,17 @@ class QueueMachine(RuleBasedStateMachine):
 TestQueueLaws = QueueMachine.TestCase
 
 
-@given(st.sets(st.integers(0, 3000)), st.integers(0, 3000))
-def test_a_rank_is_how_many_are_below(numbers, number):
-    ranks = Ranks()
-    for each in [*numbers, 5000]:
-        ranks.add(each)
-    ranks.discard(5000)
-    assert ranks.below(number) == len([each for each in numbers if each < number])
+@given(st.lists(st.integers(0, 1999), max_size=300, unique=True))
+def test_positions_in_a_long_queue_are_off_by_a_sixteenth_at_most(gone):
+    queue = FifoQueue()
+    requests = [request(order) for order in range(2000)]
+    for each in requests:
+        queue.push(each)
+    assert queue.position(requests[1999]) == 1999
+    for order in gone:
+        queue.remove(requests[order])
+    left = [each for each in requests if each.order not in set(gone)]
+    assert all(abs(queue.position(each) - at) <= 2000 / 16 for at, each in enumerate(left))
 
 
 @pytest.mark.parametrize("count", [1, 300])
