@@ -10,9 +10,9 @@ from matrixinfer.bus.errors import BusError
 from matrixinfer.bus.ports import Backlog, Consumer
 from matrixinfer.handlers.dispatch.main import run
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
-from support.dispatch import MS, NS, ScriptedAgent, ScriptedGateway
 from support.eventually import eventually
 from support.nats import connected, running_server
+from support.scripted import MS, NS, ScriptedAgent, ScriptedGateway
 
 REQUESTS = [f"r{i}" for i in range(400)]
 

@@ -13,7 +13,7 @@ from matrixinfer.handlers.dispatch.pool_state import PoolState
 from matrixinfer.handlers.dispatch.queue import FifoQueue
 from matrixinfer.handlers.dispatch.scheduling.least_requests import RECORDED_CANDIDATES, LeastRequests
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
-from support.dispatch import envelope
+from support.scripted import envelope
 from unit.handlers.dispatch.test_queue import NoMessage, request
 
 UP_SINCE = 0.0

@@ -16,7 +16,7 @@ from matrixinfer.handlers.dispatch.queue import FifoQueue
 from matrixinfer.handlers.dispatch.request import RequestKey
 from matrixinfer.handlers.dispatch.scheduling.least_requests import LeastRequests
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
-from support.dispatch import envelope
+from support.scripted import envelope
 from unit.handlers.dispatch.test_queue import NoMessage
 
 PODS = {"p1": 1, "p2": 3}

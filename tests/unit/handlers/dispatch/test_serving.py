@@ -3,7 +3,8 @@
 from matrixinfer.bus.contracts import encode
 from matrixinfer.bus.contracts.dispatch import WhereAnswer
 from matrixinfer.bus.contracts.frames import ChunkKind
-from support.dispatch import MS, NS, dispatch_house
+from support.dispatch import dispatch_house
+from support.scripted import MS, NS
 
 
 async def test_requests_are_placed_in_the_order_in_which_they_were_stored():

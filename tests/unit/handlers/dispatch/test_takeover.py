@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from matrixinfer.bus.contracts.load import WorkKey
-from support.dispatch import MS, DispatchHouse, ScriptedAgent, dispatch_house
+from support.dispatch import DispatchHouse, dispatch_house
+from support.scripted import MS, ScriptedAgent
 
 
 def runs(agents: list[ScriptedAgent]) -> Counter[str]:
