@@ -1,7 +1,8 @@
 """Duties as FastStream subscribers, on consumers that are ours: made before it starts, and again when they vanish.
 
-FastStream's pull goes silent when its consumer is deleted, and asks in a circle: so a guard looks after each consumer
-every second and after every reconnect. Its own connection is nats-py's, apart from the bus's.
+FastStream's pull goes silent when its consumer is deleted. So a guard looks after every consumer each second: it makes
+the missing ones again, and starts FastStream anew when messages wait and nobody pulls. Over a connection that closed,
+FastStream pulls in a circle that never lets go of the event loop: so it gets our client, which never closes by itself.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.message import NatsMessage
 
 from matrixinfer.bus.app.duty import Desk, Duty
-from matrixinfer.bus.background import spawn
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.errors import BusError, Unavailable
+from matrixinfer.bus.jetstream.client import Client
 from matrixinfer.bus.jetstream.connection import PING_INTERVAL_S, PINGS_OUTSTANDING, Connection, inbox_prefix
 from matrixinfer.bus.jetstream.consumers import Consumers
 from matrixinfer.bus.settings import BusSettings
@@ -28,6 +29,9 @@ FETCH_S = 2.0
 """How long one pull waits: also how late the first message after a broken connection may come."""
 
 GUARD_EVERY_S = 1.0
+STALLED_AFTER = 3
+"""Looks in a row at which messages waited while nobody pulled."""
+
 LEAVE_WITHIN_S = 2.0
 
 
@@ -52,42 +56,63 @@ class FastStreamMessage:
         await self._message.in_progress()
 
 
+class Broker(NatsBroker):
+    """With our client, and without FastStream's callback for errors, which can end a reconnect."""
+
+    async def _connect(self) -> Client:
+        connection = Client()
+        await connection.connect(**{**self._connection_kwargs, "error_cb": _note})
+        self.config.connect(connection)
+        return connection
+
+
 class FastStreamServer:
     def __init__(self, bus: Bus, settings: BusSettings, desks: Sequence[tuple[Duty, Desk]]) -> None:
         if not isinstance(bus.link, Connection):
             raise TypeError("this bus was not made by bus.jetstream.connect")
-        self._bus = bus
+        self._clock = bus.clock
         self._settings = settings
         self._connection = bus.link
-        self._duties = [duty for duty, _ in desks]
+        self._desks = tuple(desks)
         self._consumers = Consumers(self._connection.api, self._connection.names)
-        self._closed = asyncio.Event()
-        self.broker = self._build(settings, desks)
+        self.broker: NatsBroker | None = None
 
     async def run(self) -> None:
-        """Until cancelled. Raises Unavailable when FastStream's connection closed for good."""
-        for duty in self._duties:
+        """Until cancelled. Raises Unavailable when the server cannot be reached at the start."""
+        for duty, _ in self._desks:
             await self._consumers.open(duty.consumer)
         self._connection.on_reconnect.append(self._after_reconnect)
-        guarding = spawn(self._guard(), "guard consumers")
         try:
-            await self._start()
-            await self._closed.wait()
-            raise Unavailable("FastStream's connection to the NATS server was closed for good")
+            await self._serve()
+            while True:
+                logger.warning("FastStream stopped pulling; it is started anew")
+                try:
+                    await self._serve()
+                except Unavailable as error:
+                    logger.warning("FastStream cannot be started yet: %s", error)
+                    await self._clock.sleep(GUARD_EVERY_S)
         finally:
-            guarding.cancel()
             self._connection.on_reconnect.remove(self._after_reconnect)
-            await self.broker.stop()
 
-    async def _start(self) -> None:
+    async def _serve(self) -> None:
+        """Returns when FastStream is of no more use."""
+        self.broker = broker = self._build()
+        try:
+            await self._start(broker)
+            await self._guard()
+        finally:
+            await _stop(broker)
+
+    async def _start(self, broker: NatsBroker) -> None:
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s):
-                await self.broker.start()
+                await broker.start()
         except TimeoutError as error:
             raise Unavailable("FastStream could not connect to the NATS server") from error
 
-    def _build(self, settings: BusSettings, desks: Sequence[tuple[Duty, Desk]]) -> NatsBroker:
-        broker = NatsBroker(
+    def _build(self) -> NatsBroker:
+        settings = self._settings
+        broker = Broker(
             settings.url.split(","),
             name=f"{settings.name}-app",
             inbox_prefix=inbox_prefix(settings.url),
@@ -96,45 +121,68 @@ class FastStreamServer:
             reconnect_time_wait=1,
             ping_interval=PING_INTERVAL_S,
             max_outstanding_pings=PINGS_OUTSTANDING,
-            closed_cb=self._on_closed,
             graceful_timeout=LEAVE_WITHIN_S,
             apply_types=False,
             logger=logger,
             log_level=logging.DEBUG,
         )
-        for duty, desk in desks:
-            subscriber = broker.subscriber(
-                duty.consumer.filter,
-                durable=duty.consumer.name,
-                stream=JStream(self._connection.names.stream(duty.consumer.stream), declare=False),
-                inbox_prefix=f"{inbox_prefix(settings.url)}.".encode(),  # it does not take the broker's
-                pull_sub=PullSub(batch_size=1, timeout=FETCH_S),
-                ack_policy=AckPolicy.MANUAL,
-                decoder=_whole,
-                no_reply=True,
-            )
-            subscriber(_working(desk))
+        for duty, desk in self._desks:
+            self._subscribe(broker, duty, desk)
         return broker
 
-    async def _on_closed(self) -> None:
-        self._closed.set()
-
-    async def _after_reconnect(self) -> None:
-        for duty in self._duties:
-            await self._guard_one(duty)
+    def _subscribe(self, broker: NatsBroker, duty: Duty, desk: Desk) -> None:
+        subscriber = broker.subscriber(
+            duty.consumer.filter,
+            durable=duty.consumer.name,
+            stream=JStream(self._connection.names.stream(duty.consumer.stream), declare=False),
+            inbox_prefix=f"{inbox_prefix(self._settings.url)}.".encode(),  # it does not take the broker's
+            pull_sub=PullSub(batch_size=1, timeout=FETCH_S),
+            ack_policy=AckPolicy.MANUAL,
+            decoder=_whole,
+            no_reply=True,
+        )
+        subscriber(_working(desk))
 
     async def _guard(self) -> None:
-        while True:
-            await self._bus.clock.sleep(GUARD_EVERY_S)
-            await self._after_reconnect()
+        """Returns when nobody pulls what waits."""
+        stalled = 0
+        while stalled < STALLED_AFTER:
+            await self._clock.sleep(GUARD_EVERY_S)
+            stalled = stalled + 1 if await self._look() else 0
 
-    async def _guard_one(self, duty: Duty) -> None:
-        try:
-            if not await self._consumers.exists(duty.consumer):
-                await self._consumers.open(duty.consumer)
-                logger.warning("consumer %s was gone; it is there again", duty.consumer.name)
-        except BusError as error:
-            logger.debug("consumer %s cannot be looked at now: %s", duty.consumer.name, error)
+    async def _after_reconnect(self) -> None:
+        await self._look()
+
+    async def _look(self) -> bool:
+        """Make the consumers that are gone again. Is there one whose messages nobody pulls?"""
+        stalled = False
+        for duty, _ in self._desks:
+            try:
+                looks = await self._consumers.look(duty.consumer)
+                if looks is None:
+                    await self._consumers.open(duty.consumer)
+                    logger.warning("consumer %s was gone; it is there again", duty.consumer.name)
+                elif looks.waiting and not looks.unacknowledged and not looks.pulls:
+                    stalled = True
+            except BusError as error:
+                logger.debug("consumer %s cannot be looked at now: %s", duty.consumer.name, error)
+        return stalled
+
+
+async def _stop(broker: NatsBroker) -> None:
+    """FastStream drains its connection, which a broken one refuses; it must be closed all the same."""
+    connection = broker._connection
+    try:
+        await broker.stop()
+    except Exception:
+        logger.exception("FastStream could not end in good order; what it had in hand comes again")
+    finally:
+        if connection is not None and not connection.is_closed:
+            await connection.close()
+
+
+async def _note(error: Exception) -> None:
+    logger.debug("FastStream's connection to NATS: %r", error)
 
 
 async def _whole(message: NatsMessage) -> NatsMessage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import NamedTuple
 
 from matrixinfer.bus.errors import Conflict, LeaseLost, Unavailable
 from matrixinfer.bus.jetstream.api import SECOND_NS, Api, Json
@@ -20,6 +21,14 @@ UNUSED_FOR_S = 86_400
 
 _MAX_WAITING = 512
 _FENCING_ATTEMPTS = 10
+
+
+class Looks(NamedTuple):
+    """Messages that were not delivered yet, that were, and pulls that wait for one."""
+
+    waiting: int
+    unacknowledged: int
+    pulls: int
 
 
 def consumer_config(consumer: Consumer) -> Json:
@@ -73,30 +82,28 @@ class Consumers:
                 ) from error
             raise
 
-    async def exists(self, consumer: Consumer) -> bool:
+    async def look(self, consumer: Consumer) -> Looks | None:
+        """How it is doing; None when it is not there."""
         try:
-            await self._api.call(f"CONSUMER.INFO.{self._names.stream(consumer.stream)}.{consumer.name}")
+            info = await self._api.call(f"CONSUMER.INFO.{self._names.stream(consumer.stream)}.{consumer.name}")
         except Refused as error:
             if error.code != CONSUMER_NOT_FOUND:
                 raise
-            return False
-        return True
+            return None
+        # what was given back and waits to be delivered again counts as unacknowledged
+        return Looks(int(info["num_pending"]), int(info["num_ack_pending"]), int(info["num_waiting"]))
 
     async def is_superseded(self, consumer: Consumer) -> bool:
         """Does an exclusive successor read what this consumer read?"""
         return any(_config(other, "metadata").get(EXCLUSIVE) for other in await self._rivals(consumer))
 
     async def backlog(self, consumer: Consumer) -> Backlog:
+        looks = await self.look(consumer)
+        if looks is not None:
+            return Backlog(looks.waiting, looks.unacknowledged)
         stream = self._names.stream(consumer.stream)
-        try:
-            info = await self._api.call(f"CONSUMER.INFO.{stream}.{consumer.name}")
-        except Refused as error:
-            if error.code != CONSUMER_NOT_FOUND:
-                raise
-            info = await self._api.call(f"STREAM.INFO.{stream}", {"subjects_filter": consumer.filter})
-            return Backlog(sum((info["state"].get("subjects") or {}).values()), 0)
-        # what must be delivered again counts as neither pending nor acknowledged: it is in somebody's hands
-        return Backlog(int(info["num_pending"]), int(info["num_ack_pending"]))
+        info = await self._api.call(f"STREAM.INFO.{stream}", {"subjects_filter": consumer.filter})
+        return Backlog(sum((info["state"].get("subjects") or {}).values()), 0)
 
     async def _delete_rivals(self, consumer: Consumer) -> None:
         rivals = await self._rivals(consumer)

