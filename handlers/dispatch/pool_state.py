@@ -73,9 +73,12 @@ class PoolState:
 
     def post_failed(self, request: Request, work: WorkKey, now: float) -> None:
         """The work was not stored, as far as known: the request is queued again, and its pod rests for a moment."""
-        if request.work == work and self._ledger.requests.get(request.key) is request:
+        if request.work != work:
+            return
+        if self._ledger.requests.get(request.key) is request:
             self._ledger.take_back(request)
-            self.fleet.pause(request.pod, now + self._settings.refused_pause_s)
+        self.fleet.free_slot(request.pod, work)
+        self.fleet.pause(request.pod, now + self._settings.refused_pause_s)
 
     def post_impossible(self, request: Request, work: WorkKey) -> Effects:
         """The work is too large for any message."""

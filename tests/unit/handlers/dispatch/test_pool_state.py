@@ -127,8 +127,9 @@ class PoolMachine(RuleBasedStateMachine):
     def do_it_all_unheard(self, name: str, starts: bool) -> None:
         """Events are lost; the gap is noticed at the next one."""
         agent = self.agents[name]
-        agent.waiting += [placement.work for placement in agent.posted[: agent.slots - len(agent.waiting)]]
-        del agent.posted[: len(agent.waiting)]
+        room = max(0, agent.slots - len(agent.waiting) - len(agent.running))
+        agent.waiting += [placement.work for placement in agent.posted[:room]]
+        del agent.posted[:room]
         for work in agent.waiting:
             agent.event(finished=[Finished(work, "completed" if starts else "expired", starts)])
         agent.waiting.clear()
