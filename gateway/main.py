@@ -16,7 +16,7 @@ from matrixinfer.gateway.doors.http import HttpDoor
 from matrixinfer.gateway.doors.nats import NatsDoor
 from matrixinfer.gateway.doors.pages import Pages
 from matrixinfer.gateway.errors import ShuttingDown
-from matrixinfer.gateway.listener import Server, http_server, listen
+from matrixinfer.gateway.listener import LAST_RESORT_S, Server, http_server, listen
 from matrixinfer.gateway.metrics import Metrics
 from matrixinfer.gateway.pipeline.intake import Intake
 from matrixinfer.gateway.pipeline.publishing import Publisher
@@ -88,8 +88,7 @@ class Worker:
             await self._drain(http)
         finally:
             stopping.cancel()
-            http.cancel()
-            await asyncio.gather(http, stopping, return_exceptions=True)
+            await self._leave(http)
 
     async def close(self) -> None:
         await self._nats.close()
@@ -105,10 +104,21 @@ class Worker:
         idle = asyncio.create_task(self._nats.wait_idle(), name="nats door idle")
         _, late = await asyncio.wait({http, idle}, timeout=self._settings.drain_s)
         if late:
-            for exchange in self.relay:
-                self.relay.fail(exchange, ShuttingDown("this gateway is shutting down").failure())
+            self._end_all()
         await http
         await idle
+
+    async def _leave(self, http: asyncio.Task[None]) -> None:
+        """After a drain nothing is left to do; else (a part died, the worker was cancelled) end everything now."""
+        self.intake.closing = self._http.should_exit = True
+        self._end_all()
+        await asyncio.wait({http}, timeout=LAST_RESORT_S)
+        http.cancel()
+        await asyncio.gather(http, return_exceptions=True)
+
+    def _end_all(self) -> None:
+        for exchange in self.relay:
+            self.relay.fail(exchange, ShuttingDown("this gateway is shutting down").failure())
 
     def _tell(self, listener: socket.socket, on_listening: OnListening | None) -> None:
         host, port = listener.getsockname()[:2]

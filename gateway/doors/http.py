@@ -6,6 +6,9 @@ while a write waits for the client leaves together in the next one.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from starlette.types import Receive, Scope, Send
 
 from matrixinfer.bus.clock import Clock
@@ -22,6 +25,10 @@ from matrixinfer.gateway.pipeline.intake import Ask, Intake
 from matrixinfer.gateway.relay.exchange import Exchange
 from matrixinfer.gateway.relay.relay import Relay
 from matrixinfer.gateway.settings import GatewaySettings
+
+LINGER_S = 5.0
+LINGER_BYTES = 64 * 1024 * 1024
+"""How long and how much of a refused body is read and thrown away."""
 
 UNHEARD = frozenset((ClientLeft.code, SlowClient.code))
 """Endings that nobody is told of: the client does not listen."""
@@ -50,8 +57,10 @@ class HttpDoor:
         except ApiError as error:
             failure = error.failure()
             self._metrics.of(endpoint, "").ended(failure.status, self._clock.monotonic() - started_at, None)
-            if not isinstance(error, ClientLeft):
-                await send_failure(send, rid, failure, close=isinstance(error, BodyTooLarge))
+            if isinstance(error, BodyTooLarge):
+                await refuse_body(receive, send, rid, failure)
+            elif not isinstance(error, ClientLeft):
+                await send_failure(send, rid, failure)
             return
         await self._relay_answer(exchange, scope[SCOPE_KEY], send, started_at)
 
@@ -133,17 +142,34 @@ async def refuse(send: Send, rid: str, failure: Failure) -> None:
         await send_failure(send, rid, failure)
 
 
-async def send_failure(send: Send, rid: str, failure: Failure, *, close: bool = False) -> None:
-    """`close` ends the connection: its client is still sending what nobody will read."""
+async def send_failure(send: Send, rid: str, failure: Failure) -> None:
     headers = [(b"x-request-id", rid.encode())]
     if (seconds := retry_after(failure)) is not None:
         headers.append((b"retry-after", seconds))
-    if close:
-        headers.append((b"connection", b"close"))
     await send_json(send, failure.status, error_body(failure), headers)
 
 
-async def send_json(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+async def refuse_body(receive: Receive, send: Send, rid: str, failure: Failure) -> None:
+    """Answer at once, then throw away what is still being sent, and close.
+
+    Closing with unread bytes would reset the connection, and most clients would see that instead of the answer.
+    """
+    headers = [(b"x-request-id", rid.encode()), (b"connection", b"close")]
+    await send_json(send, failure.status, error_body(failure), headers, more=True)
+    unread = LINGER_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while unread > 0:
+                message = await receive()
+                unread -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    break
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def send_json(
+    send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]], *, more: bool = False
+) -> None:
     kind = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": kind + headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": more})

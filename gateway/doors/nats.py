@@ -2,8 +2,9 @@
 
 The message is the OpenAI JSON body, sent as a request (with a reply subject); the server's permissions decide who may
 publish under which tenant. Without `"stream": true` one message comes back: the answer, or `{"error": {...}}`. With
-it, messages of one or more whole server-sent events come, in order; an error is one more event
-`data: {"error": {...}}`; an empty message ends it. One worker of the group `gateway` takes each request.
+it, messages of one or more whole server-sent events come, in order, and an empty message ends them; an error before
+the first event is one message `{"error": {...}}` and nothing else, a later one is one more event
+`data: {"error": {...}}`. One worker of the group `gateway` takes each request.
 A client that stops listening is not noticed: its request ends by itself, or at the default deadline.
 """
 
@@ -94,16 +95,21 @@ class NatsDoor:
         metrics.ended(status, self._bus.clock.monotonic() - started_at, exchange.usage)
 
     async def _stream(self, exchange: Exchange, signal: Signal) -> Failure | None:
-        ended = False
+        data = await exchange.pull()
+        ended, failure = exchange.ended, exchange.failure
+        if not data and failure is not None:
+            await signal.respond(error_body(failure))
+            return failure
         while not ended:
+            await signal.respond(data)
             data = await exchange.pull()
-            ended = exchange.ended
-            if ended and exchange.failure is not None:
-                data += error_event(exchange.failure)
-            if data:
-                await signal.respond(data)
+            ended, failure = exchange.ended, exchange.failure
+        if failure is not None:
+            data += error_event(failure)
+        if data:
+            await signal.respond(data)
         await signal.respond(b"")
-        return exchange.failure
+        return failure
 
     async def _whole(self, exchange: Exchange, signal: Signal) -> Failure | None:
         data = await exchange.pull_all()

@@ -88,7 +88,8 @@ async def running(*, routed: bool = True, **settings: object) -> AsyncIterator[S
         for client in site.clients:
             await (client.aclose() if isinstance(client, httpx.AsyncClient) else client.close())
         stop.set()
-        await asyncio.wait_for(server, 20)
+        if not server.cancelled():
+            await asyncio.wait_for(server, 20)
 
 
 @pytest.fixture

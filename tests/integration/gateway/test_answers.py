@@ -94,7 +94,7 @@ async def test_a_model_that_the_engine_serves_under_another_name_is_rewritten(si
 
     async def served() -> bool:
         answer = await http.post("/v1/chat/completions", json=ASK | {"model": "alias", "seed": 7})
-        return answer.status_code == 200
+        return bool(answer.status_code == 200)
 
     await eventually_async(served)
     sent = site.far.envelopes[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from unittest import mock
 
 import httpx
 import pytest
@@ -15,9 +16,12 @@ from matrixinfer.bus.contracts.frames import ChunkKind
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.gateway.errors import PortTaken, StartError
 from matrixinfer.gateway.main import serve
+from matrixinfer.gateway.relay.watchdog import Watchdog
 from matrixinfer.gateway.settings import GatewaySettings
 from support.eventually import eventually
 from unit.gateway.farside import MODEL, chunk
+
+BODY = json.dumps({"model": MODEL, "messages": [{"role": "user"}], "stream": True}).encode()
 
 
 def request(*, stream: bool = True, body: bytes = b"", head: str = "") -> bytes:
@@ -166,7 +170,7 @@ async def test_a_slow_client_that_reads_in_the_end_gets_every_byte(site):
 async def test_stopping_lets_what_is_in_flight_finish_and_takes_nothing_new():
     async with running(drain_s=20) as site:
         http = site.http()
-        first = asyncio.create_task(http.post("/v1/chat/completions", content=request().split(b"\r\n\r\n", 1)[1]))
+        first = asyncio.create_task(http.post("/v1/chat/completions", content=BODY))
         envelope = await the_request(site)
         await site.far.send(envelope, chunk(envelope, 0, b"data: a\n\n"))
         site.stop.set()
@@ -187,10 +191,9 @@ async def test_stopping_lets_what_is_in_flight_finish_and_takes_nothing_new():
 async def test_what_outlives_the_drain_is_ended_with_an_error_and_cancelled():
     async with running(drain_s=0.2) as site:
         http = site.http()
-        body = request().split(b"\r\n\r\n", 1)[1]
-        queued = asyncio.create_task(http.post("/v1/chat/completions", content=body))
+        queued = asyncio.create_task(http.post("/v1/chat/completions", content=BODY))
         queued_envelope = await the_request(site)
-        streaming = asyncio.create_task(http.post("/v1/chat/completions", content=body))
+        streaming = asyncio.create_task(http.post("/v1/chat/completions", content=BODY))
         envelope = await the_request(site, 2)
         await site.far.send(envelope, chunk(envelope, 0, b"data: a\n\n"))
         site.stop.set()
@@ -221,3 +224,29 @@ async def test_workers_share_a_port():
         assert await asyncio.wait_for(ready, 5) == site.url
         stop.set()
         await asyncio.wait_for(second, 5)
+
+
+async def test_a_background_part_that_dies_ends_the_worker_with_its_error(site):
+    defect = mock.patch.object(Watchdog, "run", mock.AsyncMock(side_effect=ValueError("a defect")))
+    with defect, pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(serve(GatewaySettings(port=0), site.bus, asyncio.Event()), 10)
+    assert caught.group_contains(ValueError, match="a defect")
+
+
+async def test_a_cancelled_worker_tells_its_clients_and_frees_the_port():
+    async with running() as site:
+        asked = asyncio.create_task(site.http().post("/v1/chat/completions", content=BODY))
+        await the_request(site)
+        site.server.cancel()
+        assert (await asked).json()["error"]["code"] == "shutting_down"
+        with pytest.raises(asyncio.CancelledError):
+            await site.server
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(site.address)
+            sock.listen()
+
+
+async def test_a_client_that_sends_all_of_a_huge_body_before_it_reads_still_sees_why_it_was_refused(site):
+    answer = await site.http().post("/v1/chat/completions", content=bytes(32 * 1024 * 1024))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from matrixinfer.bus.contracts.frames import ChunkKind, Failure
+from matrixinfer.bus.errors import NobodyThere
+from matrixinfer.gateway.background import Background
+from matrixinfer.gateway.doors.nats import NatsDoor
+from matrixinfer.gateway.metrics import Metrics
+from unit.gateway.conftest import Rig
+from unit.gateway.farside import MODEL, chunk, failed
+
+SUBJECT = "mi.api.ac=2Eme.chat.completions"
+
+
+class Request:
+    """A message with a reply subject, as a client of the bus sends it."""
+
+    def __init__(self, subject: str, **fields: object) -> None:
+        self.subject = subject
+        self.data = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user"}]} | fields)
+        self.replies: list[bytes] = []
+
+    async def respond(self, data: bytes) -> None:
+        self.replies.append(data)
+
+
+@pytest.fixture
+async def door(rig: Rig) -> AsyncIterator[NatsDoor]:
+    background = Background()
+    metrics = Metrics(lambda: 0)
+    nats = NatsDoor(rig.bus, rig.worker.intake, rig.worker.relay, metrics, background)
+    await nats.open()
+    yield nats
+    await nats.close()
+    await background.close()
+
+
+async def test_a_whole_answer_is_one_message_and_the_tenant_is_in_the_subject(rig, door):
+    async def script(envelope):
+        await rig.far.stream(envelope, [b'{"id": 1}'])
+
+    rig.far.script = script
+    data = Request(SUBJECT).data
+    assert await rig.far.bus.signals.request(SUBJECT, data, timeout_s=5) == b'{"id": 1}'
+    assert rig.far.envelopes[0].tenant == "ac.me"
+    completions = b'{"model": "tiny", "prompt": "x"}'
+    await rig.far.bus.signals.request("mi.api.t.completions", completions, timeout_s=5)
+    assert rig.far.envelopes[1].endpoint == "completions"
+    await rig.clock.advance(0)
+    assert len(rig.worker.relay) == 0
+
+
+async def test_a_stream_is_messages_of_whole_events_and_an_empty_one_ends_it(rig, door):
+    request = Request(SUBJECT, stream=True)
+    await door._asked(request)
+    await rig.clock.advance(0)
+    (envelope,) = rig.far.envelopes
+    await rig.far.send(envelope, chunk(envelope, 0, b"data: a\n\n"))
+    await rig.clock.advance(0)
+    await rig.far.send(envelope, chunk(envelope, 1, b"data: [DONE]\n\n", ChunkKind.END))
+    await rig.clock.advance(0)
+    assert request.replies == [b"data: a\n\n", b"data: [DONE]\n\n", b""]
+
+
+async def test_a_failure_in_a_stream_is_its_last_event(rig, door):
+    request = Request(SUBJECT, stream=True)
+    await door._asked(request)
+    await rig.clock.advance(0)
+    (envelope,) = rig.far.envelopes
+    await rig.far.send(envelope, chunk(envelope, 0, b"data: a\n\n"))
+    await rig.far.send(envelope, failed(envelope, Failure(502, "gone"), number=1))
+    await rig.clock.advance(0)
+    assert request.replies[-1] == b""
+    assert b"".join(request.replies).startswith(b'data: a\n\ndata: {"error":{"message":"gone"')
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_error_before_the_first_event_is_one_message(rig, door, stream):
+    refused, failing = Request(SUBJECT, model="nobody", stream=stream), Request(SUBJECT, stream=stream)
+    for request in (refused, failing):
+        await door._asked(request)
+    await rig.clock.advance(0)
+    (envelope,) = rig.far.envelopes
+    await rig.far.send(envelope, failed(envelope, Failure(502, "gone", code="upstream_lost")))
+    await rig.clock.advance(0)
+    codes = [[json.loads(reply)["error"]["code"] for reply in r.replies] for r in (refused, failing)]
+    assert codes == [["model_not_found"], ["upstream_lost"]]
+
+
+async def test_a_closed_door_takes_nothing_but_finishes_what_is_in_hand(rig, door):
+    request = Request(SUBJECT)
+    await door._asked(request)
+    await rig.clock.advance(0)
+    await door.close()
+    idle = asyncio.create_task(door.wait_idle())
+    with pytest.raises(NobodyThere):
+        await rig.far.bus.signals.request(SUBJECT, request.data, timeout_s=1)
+    assert not idle.done()
+    await rig.far.stream(rig.far.envelopes[0], [b"{}"])
+    await rig.clock.advance(0)
+    assert idle.done()
+    assert request.replies == [b"{}"]
