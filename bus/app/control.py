@@ -26,8 +26,8 @@ class ControlApp:
         self._patience = patience or Patience()
 
     async def run(self) -> None:
-        """Until cancelled; what is in work then is given back. Raises Unavailable when the server cannot be reached
-        at the start, or the connection was lost for good."""
+        """Until cancelled, through restarts of the server; what is in work then is given back. Raises Denied and
+        Conflict when the consumers cannot be had."""
         desks = [(duty, Desk(self._bus, duty, self._patience)) for duty in self._duties]
         if isinstance(self._bus.link, MemoryLink):
             async with asyncio.TaskGroup() as group:

@@ -49,11 +49,13 @@ class Desk:
         self._bus = bus
         self._duty = duty
         self._patience = patience
+        self.is_busy = False
         self._can_schedule = any(spec.name == duty.consumer.stream and spec.schedules for spec in STREAMS)
 
     async def work(self, message: InHand) -> None:
         """Never raises but for cancellation, on which the message is given back. A verdict that cannot be sent is
         logged: the message comes again after the ack wait."""
+        self.is_busy = True
         beating = asyncio.create_task(self._beat(message), name=f"in progress {message.subject}")
         try:
             error = await self._handle(message)
@@ -64,6 +66,7 @@ class Desk:
         except Exception:
             logger.exception("the verdict on %s could not be sent; it comes again", message.subject)
         finally:
+            self.is_busy = False
             beating.cancel()
 
     async def _handle(self, message: InHand) -> Exception | None:

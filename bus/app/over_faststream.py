@@ -1,7 +1,7 @@
 """Duties as FastStream subscribers, on consumers that are ours: made before it starts, and again when they vanish.
 
 FastStream's pull goes silent when its consumer is deleted. So a guard looks after every consumer each second: it makes
-the missing ones again, and starts FastStream anew when messages wait and nobody pulls. Over a connection that closed,
+the missing ones again, and starts FastStream anew when nobody pulls. Over a connection that closed,
 FastStream pulls in a circle that never lets go of the event loop: so it gets our client, which never closes by itself.
 """
 
@@ -29,8 +29,8 @@ FETCH_S = 2.0
 """How long one pull waits: also how late the first message after a broken connection may come."""
 
 GUARD_EVERY_S = 1.0
-STALLED_AFTER = 3
-"""Looks in a row at which messages waited while nobody pulled."""
+STALLED_AFTER = 5
+"""Looks in a row at which nobody pulled, though nothing was in work here."""
 
 LEAVE_WITHIN_S = 2.0
 
@@ -78,24 +78,24 @@ class FastStreamServer:
         self.broker: NatsBroker | None = None
 
     async def run(self) -> None:
-        """Until cancelled. Raises Unavailable when the server cannot be reached at the start."""
-        for duty, _ in self._desks:
-            await self._consumers.open(duty.consumer)
+        """Until cancelled, through all that may happen to the server. Raises Denied and Conflict: the consumers cannot
+        be had."""
         self._connection.on_reconnect.append(self._after_reconnect)
         try:
-            await self._serve()
             while True:
-                logger.warning("FastStream stopped pulling; it is started anew")
                 try:
                     await self._serve()
+                    logger.warning("FastStream stopped pulling; it is started anew")
                 except Unavailable as error:
-                    logger.warning("FastStream cannot be started yet: %s", error)
+                    logger.warning("control-plane handlers cannot be served yet: %s", error)
                     await self._clock.sleep(GUARD_EVERY_S)
         finally:
             self._connection.on_reconnect.remove(self._after_reconnect)
 
     async def _serve(self) -> None:
         """Returns when FastStream is of no more use."""
+        for duty, _ in self._desks:
+            await self._consumers.open(duty.consumer)
         self.broker = broker = self._build()
         try:
             await self._start(broker)
@@ -104,11 +104,12 @@ class FastStreamServer:
             await _stop(broker)
 
     async def _start(self, broker: NatsBroker) -> None:
+        """FastStream asks the server for each consumer and passes on whatever nats-py says when no answer comes."""
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s):
                 await broker.start()
-        except TimeoutError as error:
-            raise Unavailable("FastStream could not connect to the NATS server") from error
+        except Exception as error:
+            raise Unavailable(f"FastStream could not start: {type(error).__name__} {error}") from error
 
     def _build(self) -> NatsBroker:
         settings = self._settings
@@ -144,7 +145,7 @@ class FastStreamServer:
         subscriber(_working(desk))
 
     async def _guard(self) -> None:
-        """Returns when nobody pulls what waits."""
+        """Returns when nobody pulls any more."""
         stalled = 0
         while stalled < STALLED_AFTER:
             await self._clock.sleep(GUARD_EVERY_S)
@@ -154,15 +155,17 @@ class FastStreamServer:
         await self._look()
 
     async def _look(self) -> bool:
-        """Make the consumers that are gone again. Is there one whose messages nobody pulls?"""
+        """Make the consumers that are gone again. Is there one that nobody pulls from?
+
+        Whether messages wait does not matter: one that was sent to a pull that nobody heard counts as delivered."""
         stalled = False
-        for duty, _ in self._desks:
+        for duty, desk in self._desks:
             try:
                 looks = await self._consumers.look(duty.consumer)
                 if looks is None:
                     await self._consumers.open(duty.consumer)
                     logger.warning("consumer %s was gone; it is there again", duty.consumer.name)
-                elif looks.waiting and not looks.unacknowledged and not looks.pulls:
+                elif not looks.pulls and not desk.is_busy:
                     stalled = True
             except BusError as error:
                 logger.debug("consumer %s cannot be looked at now: %s", duty.consumer.name, error)

@@ -25,7 +25,9 @@ logger = logging.getLogger("matrixinfer.bus.jetstream.longpull")
 
 MAX_BYTES = 16 * 1024 * 1024
 EXPIRES_S = 30.0
-HEARTBEAT_S = 2.0
+HEARTBEAT_S = 1.0
+"""A pull that meets the deletion of its consumer on the way is lost without a word: only the silence tells."""
+
 SUCCESSOR_S = 0.5
 """How long a fenced consumer waits for its successor to appear before it takes the deletion for an accident."""
 

@@ -89,7 +89,7 @@ async def test_a_consumer_deleted_by_somebody_is_made_again(tmp_path: Path) -> N
             await bus.link.api.call("CONSUMER.DELETE.REQUESTS.d-1")
             message_id = f"m{round_}"
             await (await bus.queue.post(bus.subjects.infer("ns", "ms", 0, "t"), b"", message_id=message_id))
-            await eventually(lambda message_id=message_id: message_id in [d.message_id for d in seen])
+            await eventually(lambda message_id=message_id: message_id in [d.message_id for d in seen], timeout_s=10)
 
 
 async def test_a_consumer_deleted_while_no_credit_was_left_is_made_again(tmp_path: Path) -> None:
