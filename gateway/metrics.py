@@ -24,7 +24,7 @@ class ModelMetrics:
         self._tokens = [metrics.tokens.labels(model, kind) for kind in ("prompt", "cached", "output")]
 
     def first_token(self, seconds: float) -> None:
-        """The first bytes of the answer are there, so long after the request came."""
+        """The first bytes of a streamed answer are there, so long after the request came."""
         self._ttft.observe(seconds)
 
     def ended(self, status: int, seconds: float, usage: Usage | None) -> None:
@@ -55,7 +55,7 @@ class Metrics:
         )
         self.ttft = Histogram(
             f"{name}_time_to_first_token_seconds",
-            "From the request to the first bytes of its answer",
+            "From the request to the first bytes of its streamed answer",
             ["endpoint", "model"],
             buckets=SECONDS,
             registry=registry,

@@ -75,7 +75,7 @@ class HttpDoor:
             if envelope.stream:
                 await self._stream(exchange, send, metrics, started_at)
             else:
-                await self._whole(exchange, send, metrics, started_at)
+                await self._whole(exchange, send)
         finally:
             connection.on_lost = None
             self._relay.forget(exchange)
@@ -109,12 +109,11 @@ class HttpDoor:
             data += error_event(failure)
         await send({"type": "http.response.body", "body": data})
 
-    async def _whole(self, exchange: Exchange, send: Send, metrics: ModelMetrics, started_at: float) -> None:
+    async def _whole(self, exchange: Exchange, send: Send) -> None:
         data = await exchange.pull_all()
         if exchange.failure is not None:
             await refuse(send, exchange.rid, exchange.failure)
             return
-        metrics.first_token(self._clock.monotonic() - started_at)
         await send_json(send, 200, data, [(b"x-request-id", exchange.rid.encode())])
 
     async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from matrixinfer.bus.contracts.serving import Pool, Route, Rule, Target
+from matrixinfer.bus.contracts.serving import Pool, Route, Rule
 from matrixinfer.gateway.errors import ModelNotFound, NotReady
 
 FEW = 10
@@ -37,46 +37,69 @@ class ServedModel(NamedTuple):
     parent: str = ""
 
 
+class Way(NamedTuple):
+    """One target whose pool exists. `choice` has shard 0."""
+
+    choice: Choice
+    weight: int
+    shards: int
+
+
+class Lane(NamedTuple):
+    """One rule, made ready: what the headers must be, and where it leads."""
+
+    headers: tuple[tuple[bytes, bytes], ...]
+    ways: tuple[Way, ...]
+
+
 class RouteTable:
     """All routes and pools at one moment; never changed after it was made. Of two routes for one model the oldest
     wins, so that nobody can take a model over by adding a route."""
 
     def __init__(self, routes: Iterable[Route] = (), pools: Iterable[Pool] = ()) -> None:
-        self._pools = {(pool.namespace, pool.modelserver): pool for pool in pools}
-        self._models: dict[str, Route] = {}
-        self._adapters: dict[str, Route] = {}
-        for route in sorted(routes, key=lambda r: (r.created_s, r.namespace, r.name)):
-            self._models.setdefault(route.model, route)
+        shards = {(pool.namespace, pool.modelserver): pool.shards for pool in pools}
+        self._lanes: dict[str, list[Lane]] = {}
+        self._served: dict[str, ServedModel] = {}
+        ordered = sorted(routes, key=lambda r: (r.created_s, r.namespace, r.name))
+        for route in ordered:
+            if route.model not in self._served:
+                self._serve(route, route.model, "", shards)
+        for route in ordered:  # after the models: a name that is both is the model
             for adapter in route.adapters:
-                self._adapters.setdefault(adapter, route)
+                if adapter not in self._served:
+                    self._serve(route, adapter, adapter, shards)
 
     def models(self) -> list[ServedModel]:
         """Everything a client can ask for, by name; an adapter names the model it belongs to."""
-        found = {name: ServedModel(name, r.created_s, r.model) for name, r in self._adapters.items()}
-        found |= {name: ServedModel(name, r.created_s) for name, r in self._models.items()}
-        return [found[name] for name in sorted(found)]
+        return [self._served[name] for name in sorted(self._served)]
 
     def choose(self, model: str, headers: Mapping[bytes, bytes], rng: Rng) -> Choice:
         """Raises ModelNotFound, and NotReady when the route leads to no pool that exists."""
-        route, adapter = self._models.get(model), ""
-        if route is None:
-            route, adapter = self._adapters.get(model), model
-        if route is None:
+        lanes = self._lanes.get(model)
+        if lanes is None:
             raise ModelNotFound(self._unknown(model), param="model")
-        rule = _first_match(route.rules, headers)
-        if rule is None:
+        for lane in lanes:
+            if not lane.headers or all(headers.get(name) == value for name, value in lane.headers):
+                break
+        else:
             raise ModelNotFound(f"no rule of the route for model {model!r} matches this request", param="model")
-        ready = [target for target in rule.targets if (route.namespace, target.modelserver) in self._pools]
-        if not ready:
+        if not lane.ways:
             raise NotReady(f"model {model!r} has a route but nothing serves it yet", retry_after_s=2.0)
-        target = _weighted(ready, rng)
-        shards = self._pools[route.namespace, target.modelserver].shards
-        shard = int(rng.random() * shards) if shards > 1 else 0
-        rewrite = target.model if target.model != model and not adapter else ""
-        return Choice(route.namespace, target.modelserver, shard, adapter, rewrite, route.timeout_s)
+        way = lane.ways[0] if len(lane.ways) == 1 else _weighted(lane.ways, rng)
+        return way.choice if way.shards <= 1 else way.choice._replace(shard=int(rng.random() * way.shards))
+
+    def _serve(self, route: Route, name: str, adapter: str, shards: Mapping[tuple[str, str], int]) -> None:
+        self._served[name] = ServedModel(name, route.created_s, route.model if adapter else "")
+        self._lanes[name] = [
+            Lane(
+                tuple((header.lower().encode(), value.encode()) for header, value in rule.headers.items()),
+                tuple(_ways(route, rule, adapter, shards)),
+            )
+            for rule in route.rules
+        ]
 
     def _unknown(self, model: str) -> str:
-        names = [served.name for served in self.models()]
+        names = sorted(self._served)
         if not names:
             return f"the model {model!r} does not exist: no model is served yet"
         if len(names) > FEW:
@@ -84,22 +107,23 @@ class RouteTable:
         return f"the model {model!r} does not exist; these do: {', '.join(names)}"
 
 
-def _first_match(rules: list[Rule], headers: Mapping[bytes, bytes]) -> Rule | None:
-    for rule in rules:
-        if all(headers.get(name.lower().encode()) == value.encode() for name, value in rule.headers.items()):
-            return rule
-    return None
+def _ways(route: Route, rule: Rule, adapter: str, shards: Mapping[tuple[str, str], int]) -> Iterator[Way]:
+    """The targets that have a pool. An adapter's name is the engine's own: it is never rewritten."""
+    for target in rule.targets:
+        count = shards.get((route.namespace, target.modelserver))
+        if count is not None:
+            rewrite = target.model if target.model != route.model and not adapter else ""
+            choice = Choice(route.namespace, target.modelserver, 0, adapter, rewrite, route.timeout_s)
+            yield Way(choice, target.weight, count)
 
 
-def _weighted(targets: list[Target], rng: Rng) -> Target:
-    if len(targets) == 1:
-        return targets[0]
-    weights = [target.weight for target in targets]
+def _weighted(ways: Sequence[Way], rng: Rng) -> Way:
+    weights = [way.weight for way in ways]
     if not any(weights):  # all weights 0: nobody meant "serve nothing"
-        weights = [1] * len(targets)
+        weights = [1] * len(ways)
     point = rng.random() * sum(weights)
-    for target, weight in zip(targets, weights, strict=True):
+    for way, weight in zip(ways, weights, strict=True):
         point -= weight
         if point < 0:
-            return target
-    return targets[-1]  # rounding
+            return way
+    return ways[-1]  # rounding
