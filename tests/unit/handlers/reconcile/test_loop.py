@@ -33,7 +33,8 @@ spec:
 
 class Place:
     def __init__(self) -> None:
-        self.broker = MemoryBroker(ManualClock())
+        self.clock = ManualClock()
+        self.broker = MemoryBroker(self.clock)
         self.bus = self.broker.connect()
 
     async def __aenter__(self) -> Place:
@@ -117,7 +118,7 @@ async def test_a_failed_pod_is_looked_at_again_when_its_time_has_come():
         ended = pod.status.model_copy(update={"phase": "Failed"})
         await place.cluster.update_status(pod.model_copy(update={"status": ended}))
         assert (await place.verdict(key)).after_s == pytest.approx(10.0)
-        await place.bus.clock.advance(10.5)
+        await place.clock.advance(10.5)
         await place.loop.reconcile(key)
         assert place.cluster.list(Pod) == []
         await place.loop.reconcile(key)
