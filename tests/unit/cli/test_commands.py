@@ -17,6 +17,7 @@ from matrixinfer import __version__
 from matrixinfer.cli import chat as chat_module
 from matrixinfer.cli.app import app
 from matrixinfer.cli.errors import CliError
+from matrixinfer.cli.process import set_up_logging
 from matrixinfer.up import record
 
 COMMANDS = ("up", "chat", "apply", "get", "delete", "doctor", "gateway", "handlers", "node", "agent")
@@ -174,3 +175,10 @@ def test_the_conversation_goes_on_after_an_error_and_ends_with_the_input(
     printed = capsys.readouterr()
     assert "you said hello" in printed.out
     assert "the agent died" in printed.err
+
+
+def test_a_log_level_that_does_not_exist_stops_the_start_and_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATRIXINFER_LOG_LEVEL", "loud")
+
+    with pytest.raises(SystemExit, match=r"MATRIXINFER_LOG_LEVEL is 'LOUD': expected DEBUG"):
+        set_up_logging()
