@@ -177,7 +177,9 @@ def test_the_conversation_goes_on_after_an_error_and_ends_with_the_input(
     assert "the agent died" in printed.err
 
 
-def test_a_log_level_that_does_not_exist_stops_the_start_and_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_level_that_does_not_exist_stops_the_start_and_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("MATRIXINFER_LOG_LEVEL", "loud")
 
     with pytest.raises(SystemExit, match=r"MATRIXINFER_LOG_LEVEL is 'LOUD': expected DEBUG"):
