@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+import nats.aio.client
 from nats import errors as nats_errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.subscription import Subscription as NatsSubscription
@@ -19,6 +20,12 @@ from matrixinfer.bus.errors import TooLarge, Unavailable
 from matrixinfer.bus.jetstream.parser import Parser
 
 logger = logging.getLogger("matrixinfer.bus.jetstream.client")
+
+READ_BYTES = 256 * 1024
+"""How much is read from the server at once. nats-py's 32 KiB hold two frames of a busy agent; what is read together is
+relayed together, so under load more means fewer and larger writes to the clients."""
+
+nats.aio.client.DEFAULT_BUFFER_SIZE = READ_BYTES
 
 Listener = Callable[[bytes, bytes, bytes, "bytes | None"], None]
 """Called with subject, reply subject, data and the raw headers; must neither raise nor wait."""
