@@ -193,9 +193,12 @@ class Driver:
             self._end(run, "expired", DEADLINE_EXCEEDED)
 
     def end_all(self) -> None:
-        """End everything: the process leaves."""
+        """End everything: the process leaves. What has no first token yet is refused, and runs elsewhere."""
         for run in list(self._ledger.in_hand.values()):
-            self._end(run, "failed", SHUT_DOWN)
+            if run.first_at is None:
+                self._end(run, "refused", None)
+            else:
+                self._end(run, "failed", SHUT_DOWN)
 
     def _end(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
         if run.outcome is None:

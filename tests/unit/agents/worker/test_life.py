@@ -47,7 +47,7 @@ async def test_a_stopped_agent_that_is_idle_leaves_at_once() -> None:
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
-async def test_what_does_not_finish_within_the_drain_time_ends_with_an_error(stubborn: bool) -> None:
+async def test_at_the_end_of_the_drain_what_runs_ends_with_an_error_and_what_waits_goes_elsewhere(stubborn: bool) -> None:
     async with agent_house(drain_s=10.0) as house:
         house.engine.stubborn = stubborn
         gateway = await house.gateway()
@@ -60,10 +60,11 @@ async def test_what_does_not_finish_within_the_drain_time_ends_with_an_error(stu
         assert not house.running.done()
         await house.clock.advance(0.2)
         await house.running
-        for rid in ("a", "b"):
-            last = gateway.chunks(rid)[-1]
-            assert (last.kind, decode(last.data, Failure).status) == (ChunkKind.FAILED, 503)
-        assert sorted((f.key.rid, f.outcome) for f in house.finished) == [("a", "failed"), ("b", "failed")]
+        last = gateway.chunks("a")[-1]
+        assert (last.kind, decode(last.data, Failure).status) == (ChunkKind.FAILED, 503)
+        assert gateway.chunks("b") == []
+        ends = sorted((f.key.rid, f.outcome, f.started) for f in house.finished)
+        assert ends == [("a", "failed", True), ("b", "refused", False)]
         assert [event.sequence for event in house.events] == list(range(1, len(house.events) + 1))
 
 
