@@ -126,7 +126,6 @@ RIGHTS: dict[Part, Rights] = {
         publish=("infer.>", "cancel.>", "where.>", "control.>"),
         subscribe=("frames.>", "api.>", "queue.>"),
         reads=("SERVING",),
-        writes=("LEASES",),
     ),
     Part.HANDLERS: Rights(
         publish=(

@@ -30,6 +30,8 @@ def may(part: Part, verb: str, subject: str, prefix: str = "mi") -> bool:
         (Part.GATEWAY, "subscribe", "_INBOX.gateway.x.1", True),
         (Part.GATEWAY, "subscribe", "_INBOX.handlers.x.1", False),
         (Part.GATEWAY, "publish", "$JS.API.CONSUMER.MSG.NEXT.REQUESTS.d-1", False),
+        (Part.GATEWAY, "publish", "$KV.LEASES.pool.a", False),
+        (Part.GATEWAY, "publish", "$JS.API.STREAM.MSG.GET.KV_LEASES", False),
         (Part.AGENT, "publish", "$JS.API.CONSUMER.MSG.NEXT.WORK.a-ns-pod", True),
         (Part.AGENT, "publish", "$JS.API.CONSUMER.MSG.NEXT.REQUESTS.d-1", False),
         (Part.AGENT, "publish", "$JS.API.STREAM.MSG.GET.REQUESTS", False),
