@@ -1,7 +1,9 @@
 """Leases on any Store with compare-and-set and times to live: both adapters hold theirs in the bucket LEASES.
 
-A lease is a key whose value names the owner and the epoch; the epoch is the revision at which it was acquired, and so
-larger than all before it in the bucket. The first write cannot know its own revision: epoch 0 stands for it.
+A lease is a key whose value names the owner and the epoch. The epoch of a lease is the revision at which it was
+acquired; the first write cannot know its own revision: epoch 0 stands for it. The epoch of a claim is what agents
+remember and fence by, so it must outgrow also a bucket that was lost: it is counted in the value, and begins with the
+wall clock's unix seconds, never with a revision.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from matrixinfer.bus.background import spawn
+from matrixinfer.bus.clock import Clock, SystemClock
 from matrixinfer.bus.contracts.codec import decode, encode
 from matrixinfer.bus.errors import Conflict, LeaseLost, Malformed
 from matrixinfer.bus.ports.leases import Lease
@@ -29,8 +32,11 @@ class _Holding(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StoreLeases:
-    def __init__(self, store: Store) -> None:
+    """`clock` tells the wall-clock time below which no claim's epoch begins."""
+
+    def __init__(self, store: Store, clock: Clock | None = None) -> None:
         self._store = store
+        self._clock = clock or SystemClock()
 
     async def acquire(self, name: str, owner: str, *, ttl_s: float) -> Lease | None:
         try:
@@ -54,7 +60,15 @@ class StoreLeases:
             logger.debug("lease %s was lost before %s released it", lease.name, lease.owner)
 
     async def claim(self, name: str, owner: str) -> int:
-        return await self._store.put(name, encode(_Holding(owner)))
+        while True:
+            entry = await self._store.get(name)
+            epoch = max(_epoch(entry) + 1, int(self._clock.now()))
+            revision = entry.revision if entry is not None else 0
+            try:
+                await self._store.put(name, encode(_Holding(owner, epoch)), revision=revision)
+            except Conflict:
+                continue  # somebody else claimed it meanwhile: above that one's epoch
+            return epoch
 
     async def holders(self, prefix: str) -> dict[str, str]:
         return _holders(await self._store.entries(_tokens(prefix)), prefix)
@@ -95,6 +109,17 @@ async def _follow(watch: Watch, prefix: str, handler: HoldersHandler) -> None:
             await handler(dict(now))
         except Exception:
             logger.exception("the follower of leases %s failed", prefix)
+
+
+def _epoch(entry: Entry | None) -> int:
+    """What a claim must outgrow. One that cannot be read is outgrown by the time alone."""
+    if entry is None:
+        return 0
+    try:
+        return decode(entry.value, _Holding).epoch
+    except Malformed as error:
+        logger.warning("claim %s cannot be read and is replaced: %s", entry.key, error)
+        return 0
 
 
 def _holders(entries: dict[str, Entry], prefix: str) -> dict[str, str]:

@@ -50,7 +50,7 @@ class MemoryBroker:
             link=link,
             queue=MemoryQueue(self._streams, link, subjects),
             signals=MemorySignals(self._hub, link, self._clock, self._timers),
-            leases=StoreLeases(store("LEASES")),
+            leases=StoreLeases(store("LEASES"), self._clock),
             store=store,
         )
 
@@ -69,6 +69,10 @@ class MemoryBroker:
         self._streams.restart(lose_memory_streams=lose_memory_streams)
         for link in up:
             link.restore()
+
+    def lose_bucket(self, bucket: str, prefix: str = "mi") -> None:
+        """Its stream was deleted and declared anew: empty, and its revisions begin again. Nobody is told."""
+        self._buckets[prefix, bucket].lose()
 
     def _link(self, bus: Bus) -> MemoryLink:
         if not isinstance(bus.link, MemoryLink):

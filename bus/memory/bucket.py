@@ -39,6 +39,12 @@ class BucketState:
         if self._expires_at.get(key, math.inf) <= now:
             self._remove(key)
 
+    def lose(self) -> None:
+        """Forget everything, the revisions too. Listeners are not told, as nobody would be by a server."""
+        self.entries.clear()
+        self._expires_at.clear()
+        self._revision = 0
+
     def expires_at(self, key: str) -> float | None:
         return self._expires_at.get(key)
 

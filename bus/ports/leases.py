@@ -9,7 +9,8 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Lease:
-    """`epoch` is larger than that of every lease acquired before under any name."""
+    """`epoch` tells one tenure from another: as long as the bucket is not lost, it is larger than that of every lease
+    acquired before under any name. Nothing outside the bucket is fenced by it: that is what a claim's epoch is for."""
 
     name: str
     owner: str
@@ -38,8 +39,13 @@ class Leases(Protocol):
         ...
 
     async def claim(self, name: str, owner: str) -> int:
-        """Take `name` over from whoever had it, without a time to live; returns the new epoch, larger than all
-        before. For what is assigned by other means and needs the fence only."""
+        """Take `name` over from whoever had it, without a time to live; returns the new epoch. For what is assigned
+        by other means and needs the fence only.
+
+        The epoch is larger than that of every earlier claim of `name`, at least by one, and never below the unix
+        seconds at which it was claimed. So it grows also when the bucket was lost, as long as the wall clock goes on
+        and the name had not been claimed more than once a second. Epochs of different names, or of leases, say
+        nothing about each other. Raises Unavailable; the claim may then hold all the same."""
         ...
 
     async def holders(self, prefix: str) -> dict[str, str]:

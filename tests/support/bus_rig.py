@@ -9,6 +9,7 @@ from typing import Protocol
 
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import ManualClock
+from matrixinfer.bus.jetstream.connection import Connection
 from matrixinfer.bus.memory import MemoryBroker
 from matrixinfer.bus.settings import BusSettings
 from support.eventually import eventually
@@ -34,6 +35,10 @@ class Rig(Protocol):
     async def cut(self) -> None: ...
 
     async def mend(self) -> None: ...
+
+    async def lose_bucket(self, bucket: str) -> None:
+        """Its stream is deleted and declared anew: empty, its revisions begin again."""
+        ...
 
     async def restart(self) -> None:
         """The server dies and comes again, without its memory streams."""
@@ -68,6 +73,9 @@ class MemoryRig:
     async def mend(self) -> None:
         self._broker.restore_connection(self.bus)
 
+    async def lose_bucket(self, bucket: str) -> None:
+        self._broker.lose_bucket(bucket)
+
     async def restart(self) -> None:
         self._broker.restart(lose_memory_streams=True)
 
@@ -92,6 +100,12 @@ class ServerRig:
 
     async def mend(self) -> None:
         await self._wire.mend()
+
+    async def lose_bucket(self, bucket: str) -> None:
+        connection = self.other.link
+        assert isinstance(connection, Connection)
+        await connection.api.call(f"STREAM.DELETE.{connection.names.bucket_stream(bucket)}")
+        await connection.prepare()
 
     async def restart(self) -> None:
         await self._server.restart()

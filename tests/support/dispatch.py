@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import ManualClock
 from matrixinfer.bus.contracts import decode, encode
@@ -17,12 +19,18 @@ from matrixinfer.bus.ports import (
     Backlog,
     Consumer,
     Delivery,
+    Entry,
     Signal,
 )
 from matrixinfer.handlers.dispatch.main import run
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 from support.freezing import Gate
 from support.scripted import MS, NS, ScriptedAgent, ScriptedGateway
+
+
+def claimed_epoch(claim: Entry) -> int:
+    """The epoch in a claim as it is stored: owner and epoch."""
+    return int(msgspec.msgpack.decode(claim.value)[1])
 
 
 class RunningDispatcher:
@@ -127,7 +135,7 @@ class DispatchHouse:
         """Of the shard's requests: whatever is stored and not acknowledged, in `waiting` or `unacknowledged`."""
         name = f"d-{NS}-{modelserver}-{shard}-"
         claims = await self.bus.store("LEASES").entries("pool")
-        epoch = max((entry.revision for key, entry in claims.items() if key.endswith(f".{modelserver}.{shard}")))
+        epoch = max(claimed_epoch(entry) for key, entry in claims.items() if key.endswith(f".{modelserver}.{shard}"))
         subject = self.bus.subjects.infer_filter(NS, modelserver, shard)
         return await self.bus.queue.backlog(Consumer("REQUESTS", f"{name}{epoch}", subject, 3600.0, 40_000))
 

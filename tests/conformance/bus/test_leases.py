@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from matrixinfer.bus.errors import LeaseLost, Unavailable
@@ -54,14 +56,55 @@ async def test_a_released_lease_is_free_at_once(rig: Rig) -> None:
     assert await rig.other.leases.acquire("dispatcher.a", "you", ttl_s=60.0) is not None
 
 
-async def test_epochs_grow_over_all_names(rig: Rig) -> None:
+async def test_the_epochs_of_leases_grow_over_all_names(rig: Rig) -> None:
     epochs = []
     for n in range(3):
         lease = await rig.bus.leases.acquire(f"dispatcher.{n}", "me", ttl_s=60.0)
         assert lease is not None
-        epochs += [lease.epoch, await rig.other.leases.claim("pool.ns.ms.0", f"owner{n}")]
+        epochs.append(lease.epoch)
+        await rig.other.leases.claim("pool.ns.ms.0", f"owner{n}")
         epochs.append((await rig.bus.leases.renew(lease)).revision)
     assert epochs == sorted(set(epochs))
+
+
+async def test_the_epochs_of_claims_grow_one_by_one_from_the_unix_seconds_on(rig: Rig) -> None:
+    before_s = int(rig.bus.clock.now())
+    claims = [await bus.leases.claim("pool.ns.ms.0", "me") for bus in (rig.bus, rig.other) * 3]
+    assert claims == sorted(set(claims))
+    assert before_s <= claims[0]
+    assert claims[-1] <= int(rig.bus.clock.now()) + len(claims)
+
+
+async def test_claims_at_the_same_time_get_different_epochs_and_the_last_one_stays(rig: Rig) -> None:
+    async def claim(n: int) -> tuple[int, str]:
+        leases = rig.bus.leases if n % 2 else rig.other.leases
+        return await leases.claim("pool.ns.ms.0", f"owner{n}"), f"owner{n}"
+
+    claims = await asyncio.gather(*(claim(n) for n in range(6)))
+    assert len({epoch for epoch, _ in claims}) == len(claims)
+    assert await rig.bus.leases.holders("pool.") == {"pool.ns.ms.0": max(claims)[1]}
+
+
+async def test_a_claim_in_a_bucket_that_was_lost_is_above_those_before(rig: Rig) -> None:
+    before = 0
+    for _ in range(3):
+        before = await rig.bus.leases.claim("pool.ns.ms.0", "me")
+        await rig.hold(1.1)
+    await rig.lose_bucket("LEASES")
+    assert await rig.bus.leases.holders("pool.") == {}
+    assert await rig.other.leases.claim("pool.ns.ms.0", "you") > before
+
+
+async def test_a_claim_is_above_one_that_is_ahead_of_the_clock(rig: Rig) -> None:
+    for _ in range(5):
+        ahead = await rig.bus.leases.claim("pool.ns.ms.0", "me")
+    assert await rig.other.leases.claim("pool.ns.ms.0", "you") == ahead + 1
+
+
+async def test_a_claim_that_cannot_be_read_is_replaced(rig: Rig) -> None:
+    await rig.bus.store("LEASES").put("pool.ns.ms.0", b"rubbish")
+    assert await rig.bus.leases.claim("pool.ns.ms.0", "me") >= int(rig.bus.clock.now()) - 5
+    assert await rig.bus.leases.holders("pool.") == {"pool.ns.ms.0": "me"}
 
 
 async def test_a_claim_takes_over_and_stays(rig: Rig) -> None:

@@ -10,6 +10,7 @@ from matrixinfer.bus.errors import BusError
 from matrixinfer.bus.ports import Backlog, Consumer
 from matrixinfer.handlers.dispatch.main import run
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
+from support.dispatch import claimed_epoch
 from support.eventually import eventually
 from support.nats import connected, running_server
 from support.scripted import MS, NS, ScriptedAgent, ScriptedGateway
@@ -72,7 +73,7 @@ async def work_off(agents: list[ScriptedAgent]) -> None:
 
 async def is_empty(bus: Bus) -> bool:
     claims = await bus.store("LEASES").entries("pool")
-    epoch = max(entry.revision for entry in claims.values())
+    epoch = max(claimed_epoch(entry) for entry in claims.values())
     everything = bus.subjects.infer_filter(NS, MS, 0)
     try:
         backlog = await bus.queue.backlog(Consumer("REQUESTS", f"d-{NS}-{MS}-0-{epoch}", everything, 3600.0, 40_000))
