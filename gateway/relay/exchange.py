@@ -122,7 +122,10 @@ class Exchange:
         return True
 
     def _hear_dispatch(self, chunk: Chunk) -> bool:
-        """Dispatch only ever refuses, without a number; once an agent speaks, it is the agent's word that counts."""
+        """Dispatch only ever refuses, without a number; once an agent speaks, it is the agent's word that counts.
+        A refusal of an attempt that was given up comes too late: a newer one is on its way."""
+        if chunk.attempt != self.envelope.attempt:
+            return False
         if self.binding.source is None:
             self._deliver(chunk)
         return True

@@ -178,6 +178,21 @@ async def test_the_first_attempt_heard_wins_and_the_others_are_cancelled(rig):
     assert [(n.rid, n.attempt) for n in rig.far.notices] == [(exchange.rid, 2)]
 
 
+async def test_dispatchs_refusal_counts_only_for_the_newest_attempt(rig):
+    exchange = await rig.begin()
+    rig.far.where = lambda _: WhereAnswer("unknown")
+    await rig.clock.advance(4)
+    first, second = rig.far.envelopes
+    await rig.far.send(first, failed(first, Failure(504, "late")), pod="")
+    await rig.clock.advance(0)
+    assert not exchange.ended
+    assert rig.far.notices == []
+    await rig.far.send(second, failed(second, Failure(502, "poison")), pod="")
+    await rig.clock.advance(0)
+    assert exchange.failure == Failure(502, "poison")
+    assert (exchange.rid, 1) in [(n.rid, n.attempt) for n in rig.far.notices]
+
+
 async def test_a_settled_request_whose_frames_were_lost_is_fetched_from_its_pod(rig):
     exchange = await rig.begin()
     rig.far.where = lambda _: WhereAnswer("settled", pod=POD, boot=BOOT, hop=1)
