@@ -60,6 +60,11 @@ class PodSubject(NamedTuple):
     pod: str
 
 
+class ApiSubject(NamedTuple):
+    tenant: str
+    endpoint: str
+
+
 class PoolSubject(NamedTuple):
     namespace: str
     modelserver: str
@@ -152,7 +157,17 @@ class Subjects:
         return f"{self.prefix}.cluster.{escape(verb)}"
 
     def api(self, tenant: str, endpoint: str) -> str:
+        """The gateways' door on the bus. `endpoint` may hold dots: it is the rest of the subject."""
         return f"{self.prefix}.api.{escape(tenant)}.{endpoint}"
+
+    def api_filter(self, endpoint: str) -> str:
+        return f"{self.prefix}.api.*.{endpoint}"
+
+    def parse_api(self, subject: str) -> ApiSubject:
+        tenant, _, endpoint = subject.removeprefix(f"{self.prefix}.api.").partition(".")
+        if not subject.startswith(f"{self.prefix}.api.") or not endpoint:
+            raise Malformed(f"subject {subject!r}: expected {self.prefix}.api.<tenant>.<endpoint>")
+        return ApiSubject(unescape(tenant), endpoint)
 
     def _tokens(self, subject: str, family: str, count: int) -> list[str]:
         head, *tokens = subject.removeprefix(self.prefix + ".").split(".")

@@ -27,4 +27,4 @@ class App:
             await self._door.answer(endpoint, scope, receive, send)
         else:
             error = MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}")
-            await send_failure(send, new_request_id(), error.failure())
+            await send_failure(send, new_request_id(), error.failure(), (b"allow", b"POST"))

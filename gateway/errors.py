@@ -27,6 +27,13 @@ from typing import ClassVar
 
 from matrixinfer.bus.contracts.frames import Failure
 
+LONGEST_QUOTE = 100
+
+
+def quoted(text: str) -> str:
+    """What a client sent, for a message: in quotes, and cut where it is longer than anybody means to read."""
+    return repr(text) if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]!r}… ({len(text)} characters)"
+
 
 class ApiError(Exception):
     """Base of what a client can be told. `retry_after_s` of 0 gives no advice."""

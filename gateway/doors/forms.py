@@ -1,14 +1,26 @@
-"""OpenAI's form of an error, as a body and as an event of a stream that has begun."""
+"""What a client is told of an error: in OpenAI's form, as a body and as an event of a stream that has begun."""
 
 from __future__ import annotations
 
+import logging
 import math
 
 import msgspec
 
 from matrixinfer.bus.contracts.frames import Failure
+from matrixinfer.gateway.errors import ApiError, InternalError
+
+log = logging.getLogger("matrixinfer.gateway.doors")
 
 _encode = msgspec.json.Encoder().encode
+
+
+def failure_of(error: Exception) -> Failure:
+    """What to answer. All but an ApiError is a defect: the client learns that it is ours, the log all of it."""
+    if isinstance(error, ApiError):
+        return error.failure()
+    log.error("a request could not be taken in", exc_info=error)
+    return InternalError("something went wrong in the gateway; its log tells what").failure()
 
 
 def error_body(failure: Failure) -> bytes:

@@ -16,8 +16,8 @@ from matrixinfer.bus.contracts.envelope import Endpoint
 from matrixinfer.bus.contracts.frames import Failure
 from matrixinfer.bus.ids import new_request_id
 from matrixinfer.gateway.doors.connection import SCOPE_KEY, Connection
-from matrixinfer.gateway.doors.forms import error_body, error_event, retry_after
-from matrixinfer.gateway.errors import ApiError, BodyTooLarge, ClientLeft, SlowClient
+from matrixinfer.gateway.doors.forms import error_body, error_event, failure_of, retry_after
+from matrixinfer.gateway.errors import BodyTooLarge, ClientLeft, SlowClient
 from matrixinfer.gateway.metrics import Metrics, ModelMetrics
 from matrixinfer.gateway.pipeline import limits
 from matrixinfer.gateway.pipeline.auth import tenant_of
@@ -54,8 +54,8 @@ class HttpDoor:
             body = await self._read_body(headers, receive)
             tenant = tenant_of(headers, self._tenant_header)
             exchange = await self._intake.begin(Ask(rid, endpoint, tenant, headers, body))
-        except ApiError as error:
-            failure = error.failure()
+        except Exception as error:  # noqa: BLE001 - logged there, and answered
+            failure = failure_of(error)
             self._metrics.of(endpoint, "").ended(failure.status, self._clock.monotonic() - started_at, None)
             if isinstance(error, BodyTooLarge):
                 await refuse_body(receive, send, rid, failure)
@@ -141,8 +141,9 @@ async def refuse(send: Send, rid: str, failure: Failure) -> None:
         await send_failure(send, rid, failure)
 
 
-async def send_failure(send: Send, rid: str, failure: Failure) -> None:
-    headers = [(b"x-request-id", rid.encode())]
+async def send_failure(send: Send, rid: str, failure: Failure, *more: tuple[bytes, bytes]) -> None:
+    """Answer with an error, and with `more` headers."""
+    headers = [(b"x-request-id", rid.encode()), *more]
     if (seconds := retry_after(failure)) is not None:
         headers.append((b"retry-after", seconds))
     await send_json(send, failure.status, error_body(failure), headers)

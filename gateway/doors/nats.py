@@ -11,19 +11,19 @@ A client that stops listening is not noticed: its request ends by itself, or at 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import get_args
 
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts.envelope import Endpoint
 from matrixinfer.bus.contracts.frames import Failure
-from matrixinfer.bus.errors import BusError
+from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ids import new_request_id
 from matrixinfer.bus.ports import Signal, Subscription
-from matrixinfer.bus.subjects import unescape
 from matrixinfer.gateway.background import Background
-from matrixinfer.gateway.doors.forms import error_body, error_event
-from matrixinfer.gateway.errors import ApiError
+from matrixinfer.gateway.doors.forms import error_body, error_event, failure_of
+from matrixinfer.gateway.errors import BadRequest
 from matrixinfer.gateway.metrics import Metrics
 from matrixinfer.gateway.pipeline.intake import Ask, Intake
 from matrixinfer.gateway.relay.exchange import Exchange
@@ -49,8 +49,9 @@ class NatsDoor:
     async def open(self) -> None:
         """Take requests from now on."""
         for endpoint in get_args(Endpoint):
-            subject = f"{self._bus.subjects.prefix}.api.*.{endpoint}"
-            self._subscriptions.append(await self._bus.signals.subscribe(subject, self._asked, group=GROUP))
+            subject = self._bus.subjects.api_filter(endpoint)
+            asked = functools.partial(self._asked, endpoint)
+            self._subscriptions.append(await self._bus.signals.subscribe(subject, asked, group=GROUP))
 
     async def close(self) -> None:
         """Take no more requests. Those in hand go on: see `wait_idle`."""
@@ -61,14 +62,14 @@ class NatsDoor:
         """Until every request in hand is answered."""
         await self._idle.wait()
 
-    async def _asked(self, signal: Signal) -> None:
+    async def _asked(self, endpoint: Endpoint, signal: Signal) -> None:
         self._in_hand += 1
         self._idle.clear()
-        self._background.spawn(self._answer(signal), f"request on {signal.subject}")
+        self._background.spawn(self._answer(endpoint, signal), f"request on {signal.subject}")
 
-    async def _answer(self, signal: Signal) -> None:
+    async def _answer(self, endpoint: Endpoint, signal: Signal) -> None:
         try:
-            await self._serve(signal)
+            await self._serve(endpoint, signal)
         except BusError as error:
             log.warning("the answer to a request on %s could not be sent: %s", signal.subject, error)
         finally:
@@ -76,15 +77,15 @@ class NatsDoor:
             if not self._in_hand:
                 self._idle.set()
 
-    async def _serve(self, signal: Signal) -> None:
+    async def _serve(self, endpoint: Endpoint, signal: Signal) -> None:
         started_at = self._bus.clock.monotonic()
-        tenant, endpoint = self._read_subject(signal.subject)
         try:
+            tenant = self._tenant_of(signal.subject)
             exchange = await self._intake.begin(Ask(new_request_id(), endpoint, tenant, {}, signal.data))
-        except ApiError as error:
-            status = error.failure().status
-            self._metrics.of(endpoint, "").ended(status, self._bus.clock.monotonic() - started_at, None)
-            await signal.respond(error_body(error.failure()))
+        except Exception as error:  # noqa: BLE001 - logged there, and answered
+            refusal = failure_of(error)
+            self._metrics.of(endpoint, "").ended(refusal.status, self._bus.clock.monotonic() - started_at, None)
+            await signal.respond(error_body(refusal))
             return
         metrics = self._metrics.of(endpoint, exchange.envelope.model)
         try:
@@ -117,6 +118,9 @@ class NatsDoor:
         await signal.respond(data if failure is None else error_body(failure))
         return failure
 
-    def _read_subject(self, subject: str) -> tuple[str, Endpoint]:
-        _, _, tenant, endpoint = subject.split(".", 3)
-        return unescape(tenant), "chat.completions" if endpoint == "chat.completions" else "completions"
+    def _tenant_of(self, subject: str) -> str:
+        """Raises BadRequest for a token that stands for no tenant: two spellings would be two queues of one tenant."""
+        try:
+            return self._bus.subjects.parse_api(subject).tenant
+        except Malformed as error:
+            raise BadRequest(f"the tenant in the subject cannot be read: {error}", code="invalid_subject") from error

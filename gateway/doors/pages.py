@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from matrixinfer.gateway.doors.forms import error_body
-from matrixinfer.gateway.errors import ApiError, InternalError, MethodNotAllowed, ModelNotFound, NotFound
+from matrixinfer.gateway.errors import ApiError, InternalError, MethodNotAllowed, ModelNotFound, NotFound, quoted
 from matrixinfer.gateway.metrics import CONTENT_TYPE, Metrics
 from matrixinfer.gateway.serving import Serving, served_models
 
@@ -45,7 +45,7 @@ class Pages:
         for model in served_models(self._serving.table):
             if model["id"] == name:
                 return JSONResponse(model)
-        return _error(ModelNotFound(f"the model {name!r} does not exist", param="model"))
+        return _error(ModelNotFound(f"the model {quoted(name)} does not exist", param="model"))
 
     async def _healthz(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -68,9 +68,9 @@ def _error(error: ApiError, headers: dict[str, str] | None = None) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 404:
-        return _error(NotFound(f"there is nothing at {request.url.path}"))
+        return _error(NotFound(f"there is nothing at {quoted(request.url.path)}"))
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    return _error(MethodNotAllowed(f"{request.url.path} does not take {request.method}"), headers)
+    return _error(MethodNotAllowed(f"{quoted(request.url.path)} does not take {request.method}"), headers)
 
 
 async def _defect(_: Request, __: Exception) -> Response:

@@ -12,6 +12,9 @@ from matrixinfer.gateway.errors import BadRequest
 
 _FIELD = re.compile(r"`\$\.(\w+)")
 
+MOST_OUTPUT_TOKENS = 2**31 - 1
+"""Far above every model; what is larger does not fit into the engines' counters."""
+
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
     """Fields that are not here are the engine's to judge."""
@@ -43,6 +46,10 @@ def read(body: bytes, endpoint: Endpoint) -> Asked:
         raise BadRequest(f"the request body is not valid: {error}", param=field[1] if field else "") from error
     except msgspec.DecodeError as error:
         raise BadRequest(f"the request body is not JSON: {error}", code="invalid_json") from error
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the request body is not UTF-8: {error.reason}", code="invalid_json") from error
+    except RecursionError as error:
+        raise BadRequest("the request body is nested too deeply", code="invalid_json") from error
     _check(asked, endpoint)
     return asked
 
@@ -54,8 +61,9 @@ def _check(asked: Asked, endpoint: Endpoint) -> None:
         raise BadRequest("`messages` must be an array with at least one message", param="messages")
     if endpoint == "completions" and not _is_text_or_array(asked.prompt):
         raise BadRequest("`prompt` must be a string or an array", param="prompt")
-    if asked.output_bound < 0:
-        raise BadRequest(f"the bound on output tokens is {asked.output_bound}; it must be positive", param="max_tokens")
+    if not 0 <= asked.output_bound <= MOST_OUTPUT_TOKENS:
+        param = "max_completion_tokens" if asked.max_completion_tokens else "max_tokens"
+        raise BadRequest(f"`{param}` must be positive and {MOST_OUTPUT_TOKENS} at most", param=param)
 
 
 def with_model(body: bytes, model: str) -> bytes:

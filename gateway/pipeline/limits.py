@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from matrixinfer.gateway.errors import BadRequest, BodyTooLarge, Overloaded
+from matrixinfer.gateway.errors import BadRequest, BodyTooLarge, Overloaded, quoted
 
 SHORTEST_DEADLINE_S = 1.0
 
@@ -28,6 +28,6 @@ def deadline_s(asked: bytes | None, route_s: float, default_s: float, longest_s:
     except ValueError:
         wish = -1.0
     if not wish > 0:  # also refuses NaN
-        text = asked.decode("latin-1")
-        raise BadRequest(f"header x-request-timeout-s: expected seconds above 0, met {text!r}", code="invalid_header")
+        text = quoted(asked.decode("latin-1"))
+        raise BadRequest(f"header x-request-timeout-s: expected seconds above 0, met {text}", code="invalid_header")
     return min(max(wish, SHORTEST_DEADLINE_S), longest_s)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from matrixinfer.bus.contracts.serving import Pool, Route, Rule
-from matrixinfer.gateway.errors import ModelNotFound, NotReady
+from matrixinfer.gateway.errors import ModelNotFound, NotReady, quoted
 
 FEW = 10
 """So many models are named in the error about an unknown one."""
@@ -101,10 +101,10 @@ class RouteTable:
     def _unknown(self, model: str) -> str:
         names = sorted(self._served)
         if not names:
-            return f"the model {model!r} does not exist: no model is served yet"
+            return f"the model {quoted(model)} does not exist: no model is served yet"
         if len(names) > FEW:
-            return f"the model {model!r} does not exist; /v1/models lists the {len(names)} that do"
-        return f"the model {model!r} does not exist; these do: {', '.join(names)}"
+            return f"the model {quoted(model)} does not exist; /v1/models lists the {len(names)} that do"
+        return f"the model {quoted(model)} does not exist; these do: {', '.join(names)}"
 
 
 def _ways(route: Route, rule: Rule, adapter: str, shards: Mapping[tuple[str, str], int]) -> Iterator[Way]:

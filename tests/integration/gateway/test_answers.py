@@ -14,6 +14,7 @@ from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.frames import ChunkKind, Failure
 from matrixinfer.bus.contracts.serving import Route, Rule, Target
 from matrixinfer.bus.errors import QueueFull
+from matrixinfer.gateway.pipeline.publishing import Publisher
 from support.eventually import eventually
 from unit.gateway.farside import MODEL, NAMESPACE, chunk, failed, publish_route
 
@@ -161,6 +162,32 @@ async def test_what_cannot_be_served_is_refused_in_openais_form(site, path, body
 async def test_reading_an_inference_endpoint_is_refused_in_openais_form(site):
     answer = await site.http().get("/v1/chat/completions")
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
+
+
+async def test_a_page_that_is_written_to_tells_what_it_takes(site):
+    answer = await site.http().post("/v1/models", content=b"{}")
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
+async def test_an_error_quotes_only_the_beginning_of_what_was_sent(site):
+    http, name = site.http(), "m" * 20_000
+    asked = await http.post("/v1/chat/completions", json=ASK | {"model": name})
+    looked_up = await http.get(f"/v1/models/{name}")
+    for answer in (asked, looked_up, await http.get(f"/{name}")):
+        assert answer.status_code == 404
+        assert len(answer.content) < 500
+        assert "m" * 90 in answer.json()["error"]["message"]
+
+
+async def test_a_defect_is_answered_in_openais_form_and_logged(site, caplog):
+    with mock.patch.object(Publisher, "publish", mock.AsyncMock(side_effect=ZeroDivisionError("a defect"))):
+        answer = await site.http().post("/v1/chat/completions", json=ASK)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert "a defect" not in answer.text
+    assert "ZeroDivisionError: a defect" in caplog.text
+    assert (await site.http().get("/metrics")).text.count('status="500"} 1.0') == 1
 
 
 async def test_a_full_queue_is_429_with_advice(site):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from unittest import mock
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from matrixinfer.bus.errors import NobodyThere
 from matrixinfer.gateway.background import Background
 from matrixinfer.gateway.doors.nats import NatsDoor
 from matrixinfer.gateway.metrics import Metrics
+from matrixinfer.gateway.pipeline.publishing import Publisher
 from unit.gateway.conftest import Rig
 from unit.gateway.farside import MODEL, chunk, failed
 
@@ -58,7 +60,7 @@ async def test_a_whole_answer_is_one_message_and_the_tenant_is_in_the_subject(ri
 
 async def test_a_stream_is_messages_of_whole_events_and_an_empty_one_ends_it(rig, door):
     request = Request(SUBJECT, stream=True)
-    await door._asked(request)
+    await door._asked("chat.completions", request)
     await rig.clock.advance(0)
     (envelope,) = rig.far.envelopes
     await rig.far.send(envelope, chunk(envelope, 0, b"data: a\n\n"))
@@ -70,7 +72,7 @@ async def test_a_stream_is_messages_of_whole_events_and_an_empty_one_ends_it(rig
 
 async def test_a_failure_in_a_stream_is_its_last_event(rig, door):
     request = Request(SUBJECT, stream=True)
-    await door._asked(request)
+    await door._asked("chat.completions", request)
     await rig.clock.advance(0)
     (envelope,) = rig.far.envelopes
     await rig.far.send(envelope, chunk(envelope, 0, b"data: a\n\n"))
@@ -84,7 +86,7 @@ async def test_a_failure_in_a_stream_is_its_last_event(rig, door):
 async def test_an_error_before_the_first_event_is_one_message(rig, door, stream):
     refused, failing = Request(SUBJECT, model="nobody", stream=stream), Request(SUBJECT, stream=stream)
     for request in (refused, failing):
-        await door._asked(request)
+        await door._asked("chat.completions", request)
     await rig.clock.advance(0)
     (envelope,) = rig.far.envelopes
     await rig.far.send(envelope, failed(envelope, Failure(502, "gone", code="upstream_lost")))
@@ -93,9 +95,28 @@ async def test_an_error_before_the_first_event_is_one_message(rig, door, stream)
     assert codes == [["model_not_found"], ["upstream_lost"]]
 
 
+@pytest.mark.parametrize("token", ["a=2e", "a=2Eb=41", "=FF"])
+async def test_a_tenant_that_is_no_name_of_the_grammar_is_refused(rig, door, token):
+    subject = f"mi.api.{token}.chat.completions"
+    reply = await rig.far.bus.signals.request(subject, Request(subject).data, timeout_s=5)
+    error = json.loads(reply)["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_subject")
+    assert rig.far.envelopes == []
+
+
+async def test_a_defect_is_answered_as_ours_and_logged(rig, door, caplog):
+    defect = mock.patch.object(Publisher, "publish", mock.AsyncMock(side_effect=ZeroDivisionError("a defect")))
+    with defect:
+        reply = await rig.far.bus.signals.request(SUBJECT, Request(SUBJECT).data, timeout_s=5)
+    assert json.loads(reply)["error"]["code"] == "internal_error"
+    assert b"a defect" not in reply
+    assert "ZeroDivisionError: a defect" in caplog.text
+    assert len(rig.worker.relay) == 0
+
+
 async def test_a_closed_door_takes_nothing_but_finishes_what_is_in_hand(rig, door):
     request = Request(SUBJECT)
-    await door._asked(request)
+    await door._asked("chat.completions", request)
     await rig.clock.advance(0)
     await door.close()
     idle = asyncio.create_task(door.wait_idle())
