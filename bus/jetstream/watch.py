@@ -18,6 +18,10 @@ NewReader = Callable[[OnSnapshot, OnChange], BucketReader]
 
 GUARD_EVERY_S = 1.0
 
+Mark = tuple[int, int]
+"""Revision and hash of a value: a bucket that was made again counts from 1, and may reach a known revision with
+another value."""
+
 
 class JetStreamWatch:
     snapshot: dict[str, Entry]
@@ -26,7 +30,7 @@ class JetStreamWatch:
         self._connection = connection
         self._new_reader = new_reader
         self._changes: asyncio.Queue[Change | None] = asyncio.Queue()
-        self._known: dict[str, int] = {}
+        self._known: dict[str, Mark] = {}
         self._closed = False
         self._reading = asyncio.Lock()
 
@@ -56,23 +60,28 @@ class JetStreamWatch:
 
     def _begin(self, snapshot: dict[str, Entry]) -> None:
         self.snapshot = snapshot
-        self._known = {key: entry.revision for key, entry in snapshot.items()}
+        self._known = {key: _mark(entry) for key, entry in snapshot.items()}
 
     def _compare(self, now: dict[str, Entry]) -> None:
+        """What was read anew holds, also where its revision is the lower one: the bucket may be another."""
         for key in [key for key in self._known if key not in now]:
             self._heard(Change(key, None))
         for key, entry in now.items():
-            self._heard(Change(key, entry))
+            if self._known.get(key) != _mark(entry):
+                self._tell(Change(key, entry))
 
     def _heard(self, change: Change) -> None:
         """Pass on what is news: a marker for a key that was not there, or a revision that is known, is not."""
         if change.entry is None:
             if self._known.pop(change.key, None) is None:
                 return
-        elif self._known.get(change.key, 0) >= change.entry.revision:
+        elif self._known.get(change.key, (0, 0))[0] >= change.entry.revision:
             return
-        else:
-            self._known[change.key] = change.entry.revision
+        self._tell(change)
+
+    def _tell(self, change: Change) -> None:
+        if change.entry is not None:
+            self._known[change.key] = _mark(change.entry)
         self._changes.put_nowait(change)
 
     async def _guard(self) -> None:
@@ -92,3 +101,7 @@ class JetStreamWatch:
                 logger.warning("a watch could not read its bucket again yet: %s", error)
             if self._closed:
                 await self._reader.close()
+
+
+def _mark(entry: Entry) -> Mark:
+    return entry.revision, hash(entry.value)

@@ -4,6 +4,8 @@ One watch for all kinds, so that an owner is known before what it owns. The watc
 
     we put r12 ──► cache holds r12 (unconfirmed) ──► the watch brings r11 (older: ignored) ──► r12 (confirmed)
     we delete the r12 ──► cache empty, grave r12 ──► the watch brings r12 (not above the grave: ignored) ──► gone
+
+Where no write of ours is open the watch is right, whatever the revision: a bucket made again counts from 1.
 """
 
 from __future__ import annotations
@@ -70,17 +72,23 @@ class Cache:
         if change.entry is not None:
             self._saw_value(change.key, change.entry)
         elif change.key not in self._unconfirmed:
-            self._graves.pop(change.key, None)
-            self._set(change.key, None)
+            self._take(change.key, None)
 
     def _saw_value(self, key: str, entry: Entry) -> None:
         held = self._kinds[key.split(".", 1)[0]].get(key)
-        newest = max(held.revision if held else 0, self._graves.get(key, 0))
-        if entry.revision >= newest:
-            self._unconfirmed.discard(key)
-        if entry.revision > newest:
-            self._graves.pop(key, None)
-            self._set(key, entry)
+        if key in self._unconfirmed and held is not None and entry.revision <= held.revision:
+            if entry.revision == held.revision:
+                self._unconfirmed.discard(key)
+            return
+        if entry.revision <= self._graves.get(key, 0):
+            return
+        self._take(key, entry)
+
+    def _take(self, key: str, entry: Entry | None) -> None:
+        """As it is in the bucket."""
+        self._unconfirmed.discard(key)
+        self._graves.pop(key, None)
+        self._set(key, entry)
 
     # -- what this process did
     def wrote(self, entry: Entry) -> None:
@@ -104,12 +112,11 @@ class Cache:
 
     def settle(self, key: str, entry: Entry | None) -> None:
         """The truth about a key in doubt, just read from the bucket."""
-        self._unconfirmed.discard(key)
-        if entry is not None:
-            self._saw_value(key, entry)
-            return
-        self._graves.pop(key, None)
-        self._set(key, None)
+        held = self._kinds[key.split(".", 1)[0]].get(key)
+        if entry is not None and held is not None and entry.revision == held.revision:
+            self._unconfirmed.discard(key)
+        else:
+            self._take(key, entry)
 
     # -- who wants to know
     async def changes(self, kinds: Iterable[str]) -> AsyncIterator[ObjectChange]:
