@@ -15,9 +15,11 @@ from matrixinfer.bus.errors import BusError, Incompatible, Unavailable
 from matrixinfer.bus.jetstream.answers import Answers
 from matrixinfer.bus.jetstream.api import Api
 from matrixinfer.bus.jetstream.client import Client
-from matrixinfer.bus.jetstream.declare import declare, server_clock_ahead_s
+from matrixinfer.bus.jetstream.declare import declare
 from matrixinfer.bus.jetstream.names import Names
 from matrixinfer.bus.jetstream.posts import Posts
+from matrixinfer.bus.jetstream.repair import Repair
+from matrixinfer.bus.jetstream.server_clock import ServerClock
 from matrixinfer.bus.settings import BusSettings
 
 logger = logging.getLogger("matrixinfer.bus.jetstream.connection")
@@ -47,12 +49,13 @@ class Connection:
         self.settings = settings
         self.clock = clock
         self.names = Names(settings.prefix)
-        self.server_ahead_s = 0.0
         self.on_reconnect: list[Restorer] = []
-        """The adapters' own: called when the topology is there again, before the handlers of `on_restored`."""
+        """The adapters' own: called when the topology is there again (after a reconnect, or when something of it
+        was missed and made again), before the handlers of `on_restored`."""
         self.on_close: list[Callable[[], Awaitable[None]]] = []
         self._restored: list[Restorer] = []
         self._restoring: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._up_since: float | None = None
         self._closed = False
 
@@ -73,8 +76,12 @@ class Connection:
             raise Incompatible(f"the NATS server at {without_password(url)} has no JetStream: start it with `-js`")
         self._up_since = self.clock.monotonic()
         self.answers = Answers(self.client)
-        self.api = Api(self.answers, self.settings.request_timeout_s)
-        self.posts = Posts(self.client, self.clock, self.names, self.settings.request_timeout_s)
+        self.repair = Repair(self.clock, self._repair)
+        self.api = Api(self.answers, self.settings.request_timeout_s, self.repair.miss)
+        self.server_clock = ServerClock(self.api, self.names, self.clock)
+        self.posts = Posts(
+            self.client, self.clock, self.names, self.settings.request_timeout_s, on_miss=self.repair.miss
+        )
 
     async def prepare(self) -> list[str]:
         """Make the server agree with the topology; a server that just started may not be ready yet. Returns the
@@ -84,13 +91,17 @@ class Connection:
         while True:
             try:
                 left = await declare(self.api, self.names, self.settings.replicas)
-                self.server_ahead_s = await server_clock_ahead_s(self.api, self.names, self.clock)
-                return left
+                await self.server_clock.measure()
+                break
             except Unavailable:
                 if self.clock.monotonic() > deadline or self._closed:
                     raise
             await self.clock.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
             attempt += 1
+        self.repair.arm()
+        if self._following is None:
+            self._following = spawn(self.server_clock.follow(), "follow the server's clock")
+        return left
 
     def is_up(self) -> bool:
         return self._up_since is not None and bool(self.client.is_connected)
@@ -126,8 +137,10 @@ class Connection:
                 await self.flush()
             except Unavailable as error:
                 logger.warning("closing without having sent everything: %s", error)
-        if self._restoring is not None:
-            self._restoring.cancel()
+        self.repair.stop()
+        for task in (self._restoring, self._following):
+            if task is not None:
+                task.cancel()
         self.posts.close()
         await self._disconnect()
 
@@ -187,8 +200,19 @@ class Connection:
             except BusError as error:
                 logger.warning("connected, but the topology is not there yet: %s", error)
                 await self.clock.sleep(_RETRY_S[-1])
+        await self._tell_restored()
+
+    async def _repair(self) -> None:
+        """Something of the topology was missed. It is told also when another process was sooner and nothing was left
+        to make: what hung on the lost stream here has to begin anew."""
+        if not self.is_up() or (self._restoring is not None and not self._restoring.done()):
+            return  # the reconnect does the same
+        await declare(self.api, self.names, self.settings.replicas)
+        await self._tell_restored()
+
+    async def _tell_restored(self) -> None:
         for restore in [*self.on_reconnect, *self._restored]:
             try:
                 await restore()
             except Exception:
-                logger.exception("%r failed after a reconnect", restore)
+                logger.exception("%r failed after the topology was restored", restore)

@@ -1,16 +1,14 @@
 """Makes the server agree with the topology: creates what is missing, mends what differs, reports what it cannot mend.
 
-Runs at start and after every reconnect, in every process: the first one back after a server lost its memory streams
-declares them for all.
+Runs at start, after every reconnect and when a stream is missed, in every process: the first one back after a server
+lost its memory streams declares them for all.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 
-from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.errors import BusError, Incompatible
 from matrixinfer.bus.jetstream.api import SECOND_NS, Api, Json
 from matrixinfer.bus.jetstream.names import Names
@@ -108,17 +106,6 @@ async def find_drift(api: Api, names: Names, replicas: int) -> list[str]:
 
     lines = await asyncio.gather(*(look(want) for want in wanted(names, replicas)))
     return [line for some in lines for line in some]
-
-
-async def server_clock_ahead_s(api: Api, names: Names, clock: Clock) -> float:
-    """Seconds by which the server's clock is before ours: ages are told by its clock, deadlines by ours."""
-    before = clock.now()
-    info = await api.call(f"STREAM.INFO.{names.stream(STREAMS[0].name)}")
-    after = clock.now()
-    if "ts" not in info:
-        return 0.0
-    there = datetime.datetime.fromisoformat(str(info["ts"])).timestamp()
-    return there - (before + after) / 2
 
 
 async def _declare_one(api: Api, want: Json) -> list[str]:

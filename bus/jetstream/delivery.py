@@ -26,8 +26,11 @@ class JetStreamDelivery:
         tokens = reply.split(b".")
         first = 4 if len(tokens) == SHORT_REPLY_TOKENS else 6
         self.delivered = int(tokens[first])
-        age_s = connection.clock.now() + connection.server_ahead_s - int(tokens[first + 3]) * 1e-9
-        self.age_s = age_s if age_s > 0 else 0.0
+        age_s = connection.clock.now() + connection.server_clock.ahead_s - int(tokens[first + 3]) * 1e-9
+        if age_s < 0:
+            connection.server_clock.contradict(-age_s)
+            age_s = 0.0
+        self.age_s = age_s
 
     async def ack(self) -> None:
         self._client.write(b"PUB %b 4\r\n+ACK\r\n" % self._reply)

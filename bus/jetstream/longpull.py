@@ -174,6 +174,8 @@ class LongPull:
 
     async def _after_reconnect(self) -> None:
         """Returns when the consumer is there again, or will take longer than others should wait for."""
+        if self._stopped:
+            return  # meanwhile: others were told before
         if self._recovering is not None:
             self._recovering.cancel()
         self._recovering = spawn(self._reopen(deleted=False), f"recover {self._consumer.name}")

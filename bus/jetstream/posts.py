@@ -37,11 +37,15 @@ _decode: Callable[[bytes], _PubAck] = msgspec.json.Decoder(_PubAck).decode
 
 
 class Posts:
-    def __init__(self, client: Client, clock: Clock, names: Names, timeout_s: float) -> None:
+    def __init__(
+        self, client: Client, clock: Clock, names: Names, timeout_s: float, *, on_miss: Callable[[str], None]
+    ) -> None:
+        """`on_miss` is called when no stream takes a post."""
         self._client = client
         self._clock = clock
         self._names = names
         self._timeout_s = timeout_s
+        self._on_miss = on_miss
         self._new_future = asyncio.get_running_loop().create_future
         self._inbox = client.new_inbox() + "."
         self._skip = len(self._inbox)
@@ -89,7 +93,9 @@ class Posts:
         if future.done():
             return
         if headers is not None and headers.startswith(NO_RESPONDERS):
-            future.set_exception(Unavailable(f"no stream on the server takes {posted!r}"))
+            missing = f"no stream on the server takes {posted!r}"
+            future.set_exception(Unavailable(missing))
+            self._on_miss(missing)
             return
         try:
             answer = _decode(data)

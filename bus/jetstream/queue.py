@@ -48,7 +48,7 @@ class JetStreamQueue:
     ) -> asyncio.Future[Stored]:
         if stream not in self._scheduling:
             raise Malformed(f"{stream} cannot put a message on {subject!r} later: see the topology")
-        at_s = self._connection.clock.now() + self._connection.server_ahead_s + after_s
+        at_s = self._connection.clock.now() + self._connection.server_clock.ahead_s + after_s
         at = datetime.datetime.fromtimestamp(at_s, datetime.UTC).isoformat(timespec="milliseconds")
         headers = f"Nats-Schedule: @at {at.replace('+00:00', 'Z')}\r\nNats-Schedule-Target: {subject}\r\n"
         return self._posts.send(self._subjects.later(stream, key), data, headers)

@@ -18,7 +18,8 @@ class Link(Protocol):
         ...
 
     def on_restored(self, handler: Callable[[], Awaitable[None]]) -> None:
-        """Call `handler` after every reconnect, when streams and consumers of the topology are there again."""
+        """Call `handler` when streams and consumers of the topology are there again: after every reconnect, and after
+        one that had been deleted was missed here."""
         ...
 
     async def close(self) -> None:

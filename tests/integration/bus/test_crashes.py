@@ -163,3 +163,22 @@ async def test_an_error_from_the_server_ends_in_a_reconnect_and_not_for_good(tmp
         await eventually(lambda: bus.link.is_up() and bus.link.up_since() != before)
         await eventually(lambda: bus.link.is_up())
         await (await bus.queue.post(bus.subjects.work("ns", "p"), b"", message_id="a"))
+
+
+async def test_a_wrong_belief_about_the_servers_clock_ends_with_the_first_message_that_contradicts_it(
+    tmp_path: Path,
+) -> None:
+    async with running_server(tmp_path) as server, connected(server.url) as bus:
+        ages: list[float] = []
+
+        async def take(delivery: Delivery) -> None:
+            ages.append(delivery.age_s)
+
+        assert isinstance(bus.link, Connection)
+        clock = bus.link.server_clock
+        clock.ahead_s -= 100.0
+        await bus.queue.consume(requests(bus), take, credits=2)
+        await (await bus.queue.post(bus.subjects.infer("ns", "ms", 0, "t"), b"", message_id="a"))
+        await eventually(lambda: ages)
+        assert ages == [0.0]
+        await eventually(lambda: abs(clock.ahead_s) < 1.0)
