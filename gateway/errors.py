@@ -5,8 +5,10 @@ ApiError                    has `failure()`: status, message, type, code, param,
 ├── NotFound          404   no such page
 ├── ModelNotFound     404   no route serves this model
 ├── MethodNotAllowed  405
+├── TooSlow           408   the request did not come in time
 ├── BodyTooLarge      413
 ├── QueueIsFull       429   the tenant's bound in the queue is reached
+├── HeadTooLarge      431
 ├── ClientLeft        499   nobody reads the answer; only counted
 ├── InternalError     500   a defect or a wrong installation on our side
 ├── UpstreamLost      502   the agent that ran the request is gone with it
@@ -66,12 +68,20 @@ class MethodNotAllowed(ApiError):
     status, type, code = 405, "invalid_request_error", "method_not_allowed"
 
 
+class TooSlow(ApiError):
+    status, type, code = 408, "invalid_request_error", "request_timeout"
+
+
 class BodyTooLarge(ApiError):
     status, type, code = 413, "invalid_request_error", "request_too_large"
 
 
 class QueueIsFull(ApiError):
     status, type, code = 429, "rate_limit_error", "queue_full"
+
+
+class HeadTooLarge(ApiError):
+    status, type, code = 431, "invalid_request_error", "head_too_large"
 
 
 class ClientLeft(ApiError):

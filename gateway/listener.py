@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import math
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp
 from matrixinfer.gateway.doors.connection import Connection
 from matrixinfer.gateway.errors import PortTaken, StartError
 from matrixinfer.gateway.settings import GatewaySettings
+
+TICKS_A_SECOND = 10
 
 LAST_RESORT_S = 5.0
 """After the drain everything was ended; what has not left by then is cut off."""
@@ -44,7 +47,20 @@ def listen(settings: GatewaySettings) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Leaves the process's signals alone: who starts the gateway stops it."""
+    """Leaves the process's signals alone: who starts the gateway stops it. Gives up on clients that send too slowly."""
+
+    def __init__(self, config: uvicorn.Config, head_timeout_s: float, body_timeout_s: float) -> None:
+        super().__init__(config)
+        self._timeouts_s = head_timeout_s, body_timeout_s
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's own tick, ten times a second."""
+        if counter % TICKS_A_SECOND == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.check_pace(now, *self._timeouts_s)
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -67,4 +83,4 @@ def http_server(app: ASGIApp, settings: GatewaySettings) -> Server:
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=math.ceil(settings.drain_s + LAST_RESORT_S),
     )
-    return Server(config)
+    return Server(config, settings.head_timeout_s, settings.body_timeout_s)

@@ -28,6 +28,12 @@ class GatewaySettings(BaseSettings):
     keep_alive_s: int = Field(default=75, ge=1)
     """How long an idle connection stays open; longer than most clients keep theirs, so that they close first."""
 
+    head_timeout_s: float = Field(default=10.0, gt=0)
+    """How long a request's line and headers may take to come; beyond it 408. Looked at once a second."""
+
+    body_timeout_s: float = Field(default=60.0, gt=0)
+    """How long nothing of a request's body may come; beyond it 408. Looked at once a second."""
+
     body_limit_bytes: int = Field(default=4 * MIB, ge=1024, le=7 * MIB)
     """Largest request body; beyond it 413. The bus itself ends at 8 MiB a message."""
 

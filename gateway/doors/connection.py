@@ -1,13 +1,22 @@
-"""uvicorn's HTTP protocol, with the two things that ASGI does not offer cheaply: to be told at once, without a task
-for each request, that the client is gone, and to cut off a client that does not read."""
+"""uvicorn's HTTP protocol, with what ASGI does not offer cheaply: to be told at once, without a task for each request,
+that the client is gone; to cut off a client that does not read; and bounds on a request's head and on its pace.
+
+Nothing is timed for each request: the server looks at every connection once a second (`check_pace`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from matrixinfer.gateway.doors.forms import error_body
+from matrixinfer.gateway.errors import ApiError, HeadTooLarge, TooSlow
 
 SCOPE_KEY = "matrixinfer.connection"
+
+HEAD_LIMIT_BYTES = 64 * 1024
+"""A head that is still not complete after so many bytes is refused. It is counted by whole reads."""
 
 
 class Connection(HttpToolsProtocol):
@@ -17,12 +26,43 @@ class Connection(HttpToolsProtocol):
     on_lost: Callable[[], None] | None = None
     """Called once, when the connection is gone. Set by the request that is being answered, which unsets it."""
 
+    _in_body = False
+    """Reading a body; else a head, or waiting for one."""
+    _head_bytes = 0
+    _head_begins = False
+    """What is being read now may still hold the end of the message before: it is not counted."""
+    _pace_since: float | None = None
+    """Since when the client owes us something and sends nothing that counts; None: it just did."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_body:
+            return
+        if self._head_begins:
+            self._head_begins = False
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
+            self._give_up(HeadTooLarge(f"the request's head has more than {HEAD_LIMIT_BYTES} bytes"))
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope[SCOPE_KEY] = self  # type: ignore[literal-required]
 
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._in_body = True
+        self._pace_since = None
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._pace_since = None
+
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self._in_body = False
+        self._head_begins = True
+        self._head_bytes = 0
         self.flow.resume_reading()  # a long body pauses it, and a client that leaves is only noticed while reading
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -34,3 +74,37 @@ class Connection(HttpToolsProtocol):
     def abort(self) -> None:
         """Close now, without sending what is buffered."""
         self.transport.abort()
+
+    def check_pace(self, now: float, head_timeout_s: float, body_timeout_s: float) -> None:
+        """Give up on a client whose head is not complete in time, or whose body makes no progress. `now` is monotonic;
+        a limit is kept to within the time between two calls."""
+        if self._pace_since is None or not self._is_owed():
+            self._pace_since = now
+        elif self._in_body and now - self._pace_since >= body_timeout_s:
+            self._give_up(TooSlow(f"nothing of the request's body came for {body_timeout_s:g} s"))
+        elif not self._in_body and now - self._pace_since >= head_timeout_s:
+            self._give_up(TooSlow(f"the request's head was not complete within {head_timeout_s:g} s"))
+
+    def _is_owed(self) -> bool:
+        """The client has to send. Not while it waits for an answer or we do not read; an idle connection has uvicorn's
+        keep-alive timer."""
+        if self._in_body:
+            return not self.flow.read_paused
+        return not self._is_answering() and self.timeout_keep_alive_task is None
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _give_up(self, error: ApiError) -> None:
+        """Say why and close; without a word where an answer is being written: it would land in its middle."""
+        unanswered = (
+            not self.cycle.response_started and not self.pipeline if self._in_body else not self._is_answering()
+        )
+        if not unanswered:
+            self.abort()
+            return
+        failure = error.failure()
+        body = error_body(failure)
+        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(STATUS_LINE[failure.status] + head + body)
+        self.transport.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from unittest import mock
@@ -250,3 +251,94 @@ async def test_a_cancelled_worker_tells_its_clients_and_frees_the_port():
 async def test_a_client_that_sends_all_of_a_huge_body_before_it_reads_still_sees_why_it_was_refused(site):
     answer = await site.http().post("/v1/chat/completions", content=bytes(32 * 1024 * 1024))
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+async def read_all(sock: socket.socket) -> bytes:
+    """Until the other side closes."""
+    data = b""
+    while piece := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65536), 10):
+        data += piece
+    return data
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"])
+async def test_a_head_that_does_not_come_is_given_up(sent):
+    async with running(head_timeout_s=0.2) as site:
+        with await connect(site) as sock:
+            await asyncio.get_running_loop().sock_sendall(sock, sent)
+            assert (await read_all(sock)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_head_that_trickles_is_given_up():
+    async with running(head_timeout_s=0.2) as site:
+        loop = asyncio.get_running_loop()
+        with await connect(site) as sock:
+            answer = asyncio.create_task(read_all(sock))
+            for _ in range(1000):
+                if answer.done():
+                    break
+                with contextlib.suppress(OSError):
+                    await loop.sock_sendall(sock, b"GET / HTTP/1.1\r\na: " if _ == 0 else b"x")
+                await asyncio.wait({answer}, timeout=0.01)
+            with contextlib.suppress(ConnectionError):
+                await asyncio.wait_for(answer, 0)
+
+
+async def test_a_line_break_on_an_idle_connection_does_not_keep_it_for_ever():
+    async with running(head_timeout_s=0.2) as site:
+        loop = asyncio.get_running_loop()
+        with await connect(site) as sock:
+            await loop.sock_sendall(sock, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            await read_until(sock, b"}")
+            await loop.sock_sendall(sock, b"\r\n")
+            assert (await read_all(sock)).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/healthz"])
+async def test_a_body_that_makes_no_progress_is_given_up(path):
+    async with running(body_timeout_s=0.2, head_timeout_s=100) as site:
+        with await connect(site) as sock:
+            head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{{"
+            await asyncio.get_running_loop().sock_sendall(sock, head.encode())
+            status = 405 if path == "/healthz" else 408
+            assert (await read_all(sock)).startswith(b"HTTP/1.1 %d " % status)
+        assert site.far.envelopes == []
+
+
+async def test_an_idle_connection_and_one_that_waits_for_its_answer_are_left_alone():
+    async with running(head_timeout_s=0.2, body_timeout_s=0.2) as site:
+        loop = asyncio.get_running_loop()
+        with await connect(site) as waiting, await connect(site) as idle:
+            await loop.sock_sendall(idle, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            await read_until(idle, b"}")
+            await loop.sock_sendall(waiting, request(stream=False))
+            envelope = await the_request(site)
+            for _ in range(2):  # each is given up after the server looked at all connections, more than once
+                with await connect(site) as silent:
+                    assert (await read_all(silent)).startswith(b"HTTP/1.1 408 ")
+            await site.far.stream(envelope, [b"{}"])
+            await read_until(waiting, b"{}")
+            await loop.sock_sendall(idle, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert (await read_until(idle, b"}")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_head_without_end_is_refused_before_it_fills_the_memory(site):
+    loop = asyncio.get_running_loop()
+    with await connect(site) as sock:
+        await loop.sock_sendall(sock, b"GET / HTTP/1.1\r\nx: ")
+        flood = loop.sock_sendall(sock, b"x" * 64 * 1024 * 1024)
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(flood, 10)
+
+
+async def test_the_end_of_a_long_body_does_not_count_for_the_head_behind_it(site):
+    loop = asyncio.get_running_loop()
+    body = json.dumps({"model": MODEL, "messages": ["x" * 200_000]}).encode()
+    with await connect(site) as sock:
+        behind = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
+        await loop.sock_sendall(sock, request(body=body) + behind)
+        envelope = await the_request(site)
+        await site.far.stream(envelope, [b"{}"])
+        await read_until(sock, b"{}")
+        await loop.sock_sendall(sock, b"\r\n")
+        assert (await read_until(sock, b"}")).startswith(b"HTTP/1.1 200 ")
