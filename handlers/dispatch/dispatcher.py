@@ -154,10 +154,15 @@ class Dispatcher:
         while True:
             await self._bus.clock.sleep(self._settings.tick_s)
             now = self._bus.clock.monotonic()
-            if (self._pools and not self._tenure.holds(now)) or any(at <= now for at in self._not_before.values()):
+            if self._is_overdue(now):
                 self._changed.set()
             for pool in list(self._pools.values()):
                 await self._tick_pool(pool)
+
+    def _is_overdue(self, now: float) -> bool:
+        """Is there something to reassess that nobody tells of?"""
+        lapsed = bool(self._pools) and not self._tenure.holds(now)
+        return lapsed or self._desk.is_short() or any(at <= now for at in self._not_before.values())
 
     async def _tick_pool(self, pool: PoolDispatcher) -> None:
         try:

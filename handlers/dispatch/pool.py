@@ -83,18 +83,19 @@ class PoolDispatcher:
                 try:
                     if subscription is None:
                         subscription = await self._bus.signals.subscribe(subject, self._on_cancel)
-                    await self._take_over()
+                    if await self._take_over():
+                        await self._claim_again.wait()
+                        continue
                 except BusError as error:
                     logger.warning("taking over %s failed, trying again: %s", self.shard.claim_name, error)
-                    await self._bus.clock.sleep(_AGAIN_AFTER_S)
-                else:
-                    await self._claim_again.wait()
+                await self._bus.clock.sleep(_AGAIN_AFTER_S)
         finally:
             if subscription is not None:
                 await subscription.close()
 
     def claim_again(self) -> None:
-        """The link was restored: find out by a new epoch what else happened meanwhile."""
+        """The link was restored, or a delivery was dropped for want of the lease: find out by a new epoch what
+        happened meanwhile."""
         self._is_placing = self._knows_all = False
         self._claim_again.set()
 
@@ -110,11 +111,12 @@ class PoolDispatcher:
         await self._decisions.flush(self.state.epoch)
         await self._intake.stop()
 
-    async def _take_over(self) -> None:
+    async def _take_over(self) -> bool:
+        """False without the lease: this is not ours to claim. We are let go soon, unless the lease comes back."""
         self._claim_again.clear()
         self._is_placing = self.is_claimed = self._knows_all = False
         if not self._may_act(self._monotonic()):
-            return  # without the lease this is not ours to claim: we are let go soon
+            return False
         epoch = await self._bus.leases.claim(self.shard.claim_name, self._tenure.owner)
         self.is_claimed = True
         self.state.begin_reign(epoch, self._monotonic())
@@ -124,11 +126,11 @@ class PoolDispatcher:
         logger.info("%s is served by %s, epoch %d", self.shard.claim_name, self._tenure.owner, epoch)
         await self._pump(self._monotonic())
         await self._intake.wait_until_caught_up(self._claim_again.is_set)
-        if self._claim_again.is_set():
-            return
-        self.state.end_catching_up()
-        self._knows_all = True
-        self._on_ready()
+        if not self._claim_again.is_set():
+            self.state.end_catching_up()
+            self._knows_all = True
+            self._on_ready()
+        return True
 
     def _may_act(self, now: float) -> bool:
         return not self._is_retired and self._tenure.holds(now)
@@ -139,7 +141,11 @@ class PoolDispatcher:
     # -- what comes in
     async def _on_delivery(self, delivery: Delivery) -> None:
         now = self._monotonic()
-        if not (self._is_placing and self._may_act(now)):
+        if not self._is_placing:
+            return  # a reign ends or begins: it comes again
+        if not self._may_act(now):
+            if not self._is_retired:
+                self.claim_again()  # should the lease be renewed before anybody notices, it must come again
             return
         self._intake.took(delivery)
         try:

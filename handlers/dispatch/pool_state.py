@@ -57,11 +57,8 @@ class PoolState:
         self.fleet.begin_reign()
         self._sightings.open()
 
-    def is_catching_up(self) -> bool:
-        """Requests stored before this reign may still come."""
-        return self._sightings.is_open
-
     def end_catching_up(self) -> None:
+        """Everything stored before this reign has come."""
         self._sightings.close()
 
     # -- requests

@@ -40,15 +40,20 @@ class WhereDesk:
         self._pools_of = pools_of
         self._shard_count = shard_count
         self._open: dict[PoolName, Subscription] = {}
+        self._wanted: set[PoolName] = set()
         self._background = Background()
 
     async def serve(self, names: Iterable[PoolName]) -> None:
-        """Answer for these pools and for no others."""
-        wanted = set(names)
+        """Answer for these pools and for no others; as far as the bus lets: see `is_short`."""
+        self._wanted = wanted = set(names)
         for name in self._open.keys() - wanted:
             await self._open.pop(name).close()
         for name in wanted - self._open.keys():
             await self._subscribe(name)
+
+    def is_short(self) -> bool:
+        """Some pool is not listened to yet: `serve` should be called again."""
+        return not self._wanted <= self._open.keys()
 
     async def close(self) -> None:
         await self.serve([])
