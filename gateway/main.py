@@ -8,10 +8,10 @@ import socket
 from collections.abc import Callable
 from random import Random
 
+from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.ids import new_gateway_id
 from matrixinfer.gateway.app import App
-from matrixinfer.gateway.background import Background
 from matrixinfer.gateway.doors.http import HttpDoor
 from matrixinfer.gateway.doors.nats import NatsDoor
 from matrixinfer.gateway.doors.pages import Pages

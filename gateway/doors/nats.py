@@ -15,13 +15,13 @@ import functools
 import logging
 from typing import get_args
 
+from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts.envelope import Endpoint
 from matrixinfer.bus.contracts.frames import Failure
 from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ids import new_request_id
 from matrixinfer.bus.ports import Signal, Subscription
-from matrixinfer.gateway.background import Background
 from matrixinfer.gateway.doors.forms import error_body, error_event, failure_of
 from matrixinfer.gateway.errors import BadRequest
 from matrixinfer.gateway.metrics import Metrics

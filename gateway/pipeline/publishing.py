@@ -8,12 +8,12 @@ import logging
 
 from msgspec import structs
 
+from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import encode
 from matrixinfer.bus.errors import BusError, Denied, QueueFull, TooLarge, Unavailable
 from matrixinfer.bus.ids import request_message_id
 from matrixinfer.bus.ports import Stored
-from matrixinfer.gateway.background import Background
 from matrixinfer.gateway.errors import ApiError, BodyTooLarge, BusUnavailable, InternalError, QueueIsFull
 from matrixinfer.gateway.relay.exchange import Exchange
 from matrixinfer.gateway.relay.relay import Relay

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 
+from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.control import Abort
@@ -13,7 +14,6 @@ from matrixinfer.bus.contracts.frames import Chunk, Failure, Frame
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ports import Signal, Subscription
-from matrixinfer.gateway.background import Background
 from matrixinfer.gateway.relay.binding import Source
 from matrixinfer.gateway.relay.exchange import Exchange
 

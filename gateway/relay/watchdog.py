@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts.load import WorkKey
-from matrixinfer.gateway.background import Background
 from matrixinfer.gateway.errors import DeadlineExceeded
 from matrixinfer.gateway.relay.exchange import Exchange
 from matrixinfer.gateway.relay.questions import PodName, Questions

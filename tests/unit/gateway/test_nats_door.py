@@ -8,9 +8,9 @@ from unittest import mock
 import msgspec
 import pytest
 
+from matrixinfer.bus.background import Background
 from matrixinfer.bus.contracts.frames import ChunkKind, Failure
 from matrixinfer.bus.errors import NobodyThere
-from matrixinfer.gateway.background import Background
 from matrixinfer.gateway.doors.nats import NatsDoor
 from matrixinfer.gateway.metrics import Metrics
 from matrixinfer.gateway.pipeline.publishing import Publisher
