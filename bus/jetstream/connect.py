@@ -17,15 +17,20 @@ from matrixinfer.bus.subjects import Subjects
 from matrixinfer.bus.topology import BUCKETS
 
 
-async def connect(settings: BusSettings, clock: Clock) -> Bus:
+async def connect(settings: BusSettings, clock: Clock, *, declare: bool = True) -> Bus:
     """A Bus on the server of `settings`, with the topology declared.
+
+    Without `declare` the topology is left as it is found: for short visits that shall change nothing by looking.
 
     Raises Unavailable (no server), Incompatible (too old, or without JetStream), Denied (the user may not).
     """
     connection = Connection(settings, clock)
     await connection.open()
     try:
-        await connection.prepare()
+        if declare:
+            await connection.prepare()
+        else:
+            check_level(await connection.api.call("INFO"))
     except BaseException:
         await connection.close()
         raise

@@ -48,7 +48,7 @@ async def examine(record: Record | None, url: str | None, bus_url: str | None) -
         return
     settings = settings_of(record, bus_url)
     try:
-        bus = await connect(settings, SystemClock())
+        bus = await connect(settings, SystemClock(), declare=False)
     except BusError as error:
         yield Finding("wrong", "bus", str(error), "is nats-server running? its log is in the data folder under nats/")
         return
@@ -156,7 +156,7 @@ async def gateway(url: str | None) -> Finding:
         async with httpx.AsyncClient(timeout=ANSWER_S) as client:
             ready, models = await asyncio.gather(client.get(f"{url}/readyz"), client.get(f"{url}/v1/models"))
     except httpx.HTTPError as error:
-        text = f"{url} does not answer: {error or type(error).__name__}"
+        text = f"{url} does not answer: {str(error) or type(error).__name__}"
         return Finding("wrong", "gateway", text, "look at gateway.log")
     if not ready.is_success:
         return Finding("wrong", "gateway", f"{url} is not ready: {ready.text.strip()}", "look at gateway.log")

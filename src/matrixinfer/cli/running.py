@@ -65,7 +65,7 @@ async def connected(bus_url: str | None, data_dir: Path | None) -> AsyncIterator
     from matrixinfer.bus.clock import SystemClock
     from matrixinfer.bus.jetstream import connect
 
-    bus = await connect(bus_settings(bus_url, data_dir), SystemClock())
+    bus = await connect(bus_settings(bus_url, data_dir), SystemClock(), declare=False)
     try:
         yield bus
     finally:
