@@ -54,7 +54,7 @@ def chat(
                 converse(conversation)
         except httpx.HTTPError as error:
             raise CliError(
-                f"no answer from the gateway at {client.base_url}: {error or type(error).__name__}"
+                f"no answer from the gateway at {client.base_url}: {str(error) or type(error).__name__}"
             ) from error
 
 

@@ -24,8 +24,8 @@ def register(app: typer.Typer) -> None:
 
 
 def gateway(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one. [default: 8080]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. \\[default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one. \\[default: 8080]")] = None,
     reuse_port: Annotated[
         bool | None, typer.Option("--reuse-port", help="Let several gateways listen on the same port.")
     ] = None,
@@ -50,7 +50,7 @@ def gateway(
 
 def handlers(
     only: Annotated[
-        str | None, typer.Option(help="Roles of this process, of cluster, reconcile, dispatch. [default: all]")
+        str | None, typer.Option(help="Roles of this process, of cluster, reconcile, dispatch. \\[default: all]")
     ] = None,
 ) -> None:
     """Run the handlers: controllers, the dispatcher and the local cluster's door.
@@ -73,7 +73,7 @@ def handlers(
 
 
 def node(
-    name: Annotated[str | None, typer.Option(help="Name of this node. [default: local]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of this node. \\[default: local]")] = None,
     data_dir: Annotated[Path | None, typer.Option("--data", help="Folder for records, logs, working folders.")] = None,
 ) -> None:
     """Run a node: it runs the Pods of the local cluster as processes of this machine.
@@ -94,7 +94,7 @@ def node(
 
 def agent(
     namespace: Annotated[str | None, typer.Option("-n", "--namespace", help="Namespace of the pod.")] = None,
-    pod: Annotated[str | None, typer.Option(help="Name of the pod; work is sent to it. [default: host name]")] = None,
+    pod: Annotated[str | None, typer.Option(help="Name of the pod; work is sent to it. \\[default: host name]")] = None,
     engine: Annotated[str | None, typer.Option(help="Kind of engine, e.g. LlamaCpp or Simulated.")] = None,
     model_uri: Annotated[str | None, typer.Option(help="Where the weights come from.")] = None,
 ) -> None:

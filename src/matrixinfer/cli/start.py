@@ -23,14 +23,14 @@ def up(
     engine: Annotated[
         str | None, typer.Option(help="'simulated' serves a model without weights, for trying things.")
     ] = None,
-    replicas: Annotated[int | None, typer.Option(min=1, help="Agents of the built-in model. [default: 1]")] = None,
+    replicas: Annotated[int | None, typer.Option(min=1, help="Agents of the built-in model. \\[default: 1]")] = None,
     gateways: Annotated[int, typer.Option(min=1, max=64, help="Gateway processes that share the port.")] = 1,
     nats: Annotated[
         str | None, typer.Option(metavar="URL", help="Use this NATS server instead of starting one.")
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(envvar="MATRIXINFER_DATA", help="Data folder. [default: ~/.local/share/matrixinfer]"),
+        typer.Option(envvar="MATRIXINFER_DATA", help="Data folder. \\[default: ~/.local/share/matrixinfer]"),
     ] = None,
 ) -> None:
     """Start the whole platform on this machine and serve a model.

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from matrixinfer import __version__
 from matrixinfer.cli import chat as chat_module
+from matrixinfer.cli import checks
 from matrixinfer.cli.app import app
 from matrixinfer.cli.errors import CliError
 from matrixinfer.cli.process import set_up_logging
@@ -46,6 +47,23 @@ def test_every_command_has_help_and_most_an_example(run, command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
     assert ("matrixinfer " + command in result.stdout) == (command in WITH_EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [
+        ("up", "1"),
+        ("up", "~/.local/share/matrixinfer"),
+        ("gateway", "127.0.0.1"),
+        ("gateway", "8080"),
+        ("handlers", "all"),
+        ("node", "local"),
+        ("agent", "host name"),
+    ],
+)
+def test_the_help_shows_defaults_that_settings_decide(run, command: str, default: str) -> None:
+    words = " ".join(run(command, "--help", env={"COLUMNS": "200"}).stdout.replace("│", " ").split())
+    assert f"[default: {default}]" in words
 
 
 def test_the_version_is_printed(run) -> None:
@@ -140,6 +158,30 @@ def gateway(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, text='data: {"error": {"message": "the agent died"}}\n\n')
     events = [{"choices": [{"delta": {"content": piece}}]} for piece in ("you said ", said)]
     return httpx.Response(200, text="".join(f"data: {json.dumps(one)}\n\n" for one in events) + "data: [DONE]\n\n")
+
+
+class Mute(httpx.BaseTransport):
+    """Breaks off without a word, as a timeout or a closed connection may."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("")
+
+
+def test_a_gateway_that_breaks_off_without_a_word_is_named_by_the_kind_of_error(
+    run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = httpx.Client(transport=Mute(), base_url="http://gateway")
+    monkeypatch.setattr(httpx, "Client", lambda **_: client)
+    result = run("chat", "only", "hello", "--url", "http://gateway")
+    assert "no answer from the gateway at http://gateway: ReadTimeout" in result.stderr
+
+
+async def test_doctor_names_the_kind_of_an_error_without_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> httpx.Response:
+        raise httpx.ReadTimeout("")
+
+    monkeypatch.setattr(httpx.AsyncClient, "get", fail)
+    assert (await checks.gateway("http://gateway")).text == "http://gateway does not answer: ReadTimeout"
 
 
 @pytest.fixture
