@@ -82,6 +82,7 @@ class Intake:
             ack_wait_s=ACK_WAIT_REQUESTS_S,
             max_ack_pending=2 * self._settings.max_in_hand,
             exclusive=True,
+            epoch=epoch,
         )
 
     async def _has_all(self) -> bool:

@@ -29,9 +29,6 @@ class Recently(Generic[K, V]):
         entry = self._entries.get(key)
         return entry[1] if entry is not None and now < entry[0] else None
 
-    def forget(self, key: K) -> None:
-        self._entries.pop(key, None)
-
     def sweep(self, now: float) -> None:
         """Drop what matters no more, from the oldest on; one that still matters shields the younger until it goes."""
         while self._entries:

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from matrixinfer.bus.contracts.load import WorkKey
-from support.dispatch import DispatchHouse, dispatch_house
+from support.dispatch import DispatchHouse, RunningDispatcher, claimed_epoch, dispatch_house
 from support.scripted import MS, ScriptedAgent
 
 
@@ -246,3 +246,19 @@ async def test_a_dispatcher_stops_serving_what_another_claimed_and_comes_back_wh
         await house.pass_time(1.5)
         assert agent.waiting_rids == ["a"]
         assert await house.bus.leases.holders("pool.") != {"pool.default.qwen.0": "somebody-else"}
+
+
+async def test_the_consumer_of_a_reign_tells_its_epoch_so_that_a_late_one_cannot_end_its_successor(monkeypatch):
+    async with dispatch_house() as house:
+        dispatcher = RunningDispatcher(house.broker.connect(), house.settings)
+        house.dispatchers.append(dispatcher)
+        consume, asked = dispatcher.bus.queue.consume, []
+
+        async def record(consumer, handler, *, credits):
+            asked.append(consumer.epoch)
+            return await consume(consumer, handler, credits=credits)
+
+        monkeypatch.setattr(dispatcher.bus.queue, "consume", record)
+        await house.pass_time(1.5)
+        claims = await house.bus.store("LEASES").entries("pool")
+        assert asked == [claimed_epoch(claims["pool.default.qwen.0"])]
