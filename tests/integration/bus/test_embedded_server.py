@@ -80,7 +80,7 @@ async def test_each_part_can_do_its_work_with_its_own_user(server: EmbeddedServe
         watch = await gateway.store("SERVING").watch()
         await watch.close()
         await node.store("OBJECTS").put("Pod.ns.p", b"{}")
-        assert await gateway.leases.acquire("gateway.g1", "g1", ttl_s=2.0) is not None
+        assert await node.leases.acquire("node.n1", "n1", ttl_s=2.0) is not None
         assert await handlers.leases.claim("pool.ns.ms.0", "d1") > 0
         later = await handlers.queue.post_later("RECONCILE", names.reconcile("K", "n", "m"), b"", after_s=60, key="k")
         assert (await later).stream == "RECONCILE"
@@ -90,6 +90,8 @@ async def test_nobody_can_do_what_is_not_theirs(server: EmbeddedServer) -> None:
     async with all_parts(server) as parts:
         gateway, agent, node = parts[Part.GATEWAY], parts[Part.AGENT], parts[Part.NODE]
         names = gateway.subjects
+        with pytest.raises(Denied):
+            await gateway.leases.acquire("gateway.g1", "g1", ttl_s=2.0)
         with pytest.raises(Denied, match="work"):
             await (await gateway.queue.post(names.work("ns", "pod"), b"", message_id="a"))
         requests = Consumer("REQUESTS", "d-1", names.infer_filter("ns", "ms", 0), 60.0, 100)
