@@ -1,6 +1,7 @@
 """What the terminal shows: the steps of the start as they go on, and lines that say what happens later.
 
-On a terminal the steps are one live table; elsewhere each step is a line when it is done.
+On a terminal the steps are one live table; elsewhere each step is a line when it is done. Nothing here fails because
+nobody reads it any more.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import IO, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
+
+from matrixinfer.up.outlet import Outlet
 
 
 @dataclass
@@ -50,6 +54,7 @@ class Display:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
+        self.console.file = cast("IO[str]", Outlet(self.console.file))
         self._steps: list[Step] = []
         self._spinners: dict[int, Spinner] = {}
 

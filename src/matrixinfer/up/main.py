@@ -96,10 +96,12 @@ async def _for_ever() -> None:
 
 
 async def _stop(house: House, display: Display) -> None:
-    display.say("stopping; Ctrl-C again kills", "dim")
     loop = asyncio.get_running_loop()
     began_s = loop.time()
-    await house.stop()
+    try:
+        display.say("stopping; Ctrl-C again kills", "dim")
+    finally:
+        await house.stop()
     display.say(f"stopped in {loop.time() - began_s:.1f} s", "dim")
 
 

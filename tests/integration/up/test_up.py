@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import psutil
@@ -161,6 +162,42 @@ async def test_a_manifest_with_an_error_ends_it_with_the_place(tmp_path: Path) -
     failed = matrixinfer("up", "-f", str(manifest), "--port", "0", "--data", str(tmp_path / "data"))
     assert failed.returncode == 1
     assert "spec.backend: unknown field" in failed.stderr
+
+
+async def test_it_lives_on_and_stops_in_order_when_nobody_reads_its_output_any_more(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    process = _piped(data, tmp_path / "errors")
+    try:
+        assert process.stdout is not None
+        await asyncio.to_thread(_read_until, process.stdout, b"Ctrl-C stops it")
+        process.stdout.close()
+        record = json.loads((data / "up.json").read_text())
+        [gateway] = [one for one in marked(record) if "gateway" in one.cmdline()]
+        gateway.kill()
+        await eventually(
+            lambda: [one for one in marked(record) if "gateway" in one.cmdline() and one.pid != gateway.pid],
+            timeout_s=10.0,
+        )
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(process.wait, 15) == 0
+        assert (tmp_path / "errors").read_text() == ""
+        assert not (data / "up.json").exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _piped(data: Path, errors: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "matrixinfer", "up", *SIMULATED, "--port", "0", "--data", str(data)]
+    with errors.open("wb") as file:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=file)
+
+
+def _read_until(output: IO[bytes], text: bytes) -> None:
+    for line in output:
+        if text in line:
+            return
+    raise AssertionError(f"ended without saying {text!r}")
 
 
 @pytest.mark.parametrize("part", ["handlers", "node", "gateway"])

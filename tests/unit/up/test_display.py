@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import os
 import shlex
 from collections.abc import Callable
 
@@ -52,3 +54,16 @@ def test_the_line_to_paste_is_one_shell_command_with_json(screen) -> None:
     words = shlex.split(line)
     assert words[:3] == ["curl", "-N", "http://127.0.0.1:8080/v1/chat/completions"]
     assert json.loads(words[-1])["model"] == "it's"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_it_goes_on_in_silence_when_nobody_reads_any_more(caplog, terminal: bool) -> None:
+    caplog.set_level(logging.WARNING)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as output:
+        display = Display(Console(file=output, force_terminal=terminal, width=100))
+        with display.starting(), display.step("bus"):
+            display.say("to nobody")
+        display.print("nor this")
+    assert len([record for record in caplog.records if record.name == "matrixinfer.up.outlet"]) == 1
