@@ -66,6 +66,6 @@ def _bus(connection: Connection) -> Bus:
         link=connection,
         queue=JetStreamQueue(connection, subjects),
         signals=NatsSignals(connection),
-        leases=StoreLeases(store("LEASES")),
+        leases=StoreLeases(store("LEASES"), connection.clock),
         store=store,
     )

@@ -7,12 +7,12 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
+from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.control import Dump, Dumped, Reply
 from matrixinfer.bus.errors import BusError, Malformed, NobodyThere
 from matrixinfer.handlers.dispatch.assignment import PoolShard
-from matrixinfer.handlers.dispatch.background import Background
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.pool_state import PoolState
 

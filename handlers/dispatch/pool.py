@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.dispatch import CancelNotice, WhereAnswer
@@ -19,7 +20,6 @@ from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ports import Delivery, Signal
 from matrixinfer.handlers.dispatch.arrivals import Arrival
 from matrixinfer.handlers.dispatch.assignment import PoolShard
-from matrixinfer.handlers.dispatch.background import Background
 from matrixinfer.handlers.dispatch.decisions import DecisionLog
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.inquiry import Inquiry

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
+from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.dispatch import WhereAnswer, WhereQuestion
 from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ports import Signal, Subscription
-from matrixinfer.handlers.dispatch.background import Background
 from matrixinfer.handlers.dispatch.catalog import PoolName
 from matrixinfer.handlers.dispatch.pool import PoolDispatcher
 from matrixinfer.handlers.dispatch.request import RequestKey
