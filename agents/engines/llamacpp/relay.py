@@ -1,10 +1,14 @@
-"""What becomes of the bytes of llama.cpp: they pass untouched as whole events, and only the last ones are read. Pure.
+"""What becomes of the bytes of llama.cpp: they pass as whole events, and only the last ones are read. Pure.
+
+The one change: its own name of the answer (a random id) and of the model give way to the job's.
 
 llama.cpp ends a stream with an event that has `timings` (and `usage`, if the client asked for it), so the usage is
 known without asking. Quotes inside a JSON string are escaped, so the byte patterns below never match a text's content.
 """
 
 from __future__ import annotations
+
+import re
 
 import msgspec
 
@@ -16,6 +20,13 @@ _DONE = b"data: [DONE]\n\n"
 _OPEN = b'"finish_reason":null'
 _ROLE = b'"delta":{"role":'
 _ERROR = b'data: {"error":'
+_ID = re.compile(rb'"id":"chatcmpl-[^"]*"')  # also of a text completion; a tool call's id begins otherwise
+
+_CLIENTS_MISTAKE = re.compile(r"\w+ input is not supported|Failed to parse (tools|messages)")
+"""What llama.cpp reports as its own fault (500) though the request asks for what cannot be had."""
+
+_HINT = " - hint:"
+"""What follows is advice for whoever starts the server."""
 
 
 class _CachedTokens(msgspec.Struct):
@@ -68,9 +79,11 @@ class Relay:
     def __init__(self, job: Job, served_model: str) -> None:
         self.output_tokens = 0
         self._stream = job.stream
-        self._rename: tuple[bytes, bytes] | None = None
+        self._id = _id_field(job)
+        self._engines_id: bytes | None = None
+        self._rename_model: tuple[bytes, bytes] | None = None
         if job.model != served_model:
-            self._rename = (_model_field(served_model), _model_field(job.model))
+            self._rename_model = (_model_field(served_model), _model_field(job.model))
         self._rest = b""
         self._whole: list[bytes] = []
         self._last_events = b""
@@ -121,7 +134,14 @@ class Relay:
         return Piece(self._renamed(events), tokens=tokens, final=True, usage=usage)
 
     def _renamed(self, data: bytes) -> bytes:
-        return data if self._rename is None else data.replace(*self._rename)
+        if self._rename_model is not None:
+            data = data.replace(*self._rename_model)
+        if self._engines_id is None:  # all events of an answer have the same
+            found = _ID.search(data)
+            if found is None:
+                return data
+            self._engines_id = found[0]
+        return data.replace(self._engines_id, self._id)
 
 
 def failure_of(status: int, data: bytes) -> Failure:
@@ -132,6 +152,8 @@ def failure_of(status: int, data: bytes) -> Failure:
         return failures.engine_failed(f"the engine answered with status {status} and no reason", max(status, 500))
     if error.type == "exceed_context_size_error":
         return failures.bad_request(error.message, code="context_length_exceeded")
+    if _CLIENTS_MISTAKE.match(error.message):
+        return failures.bad_request(error.message.partition(_HINT)[0])
     if 400 <= status < 500:
         return Failure(status=status, message=error.message, type=error.type or "invalid_request_error")
     return failures.engine_failed(error.message, status)
@@ -163,6 +185,11 @@ def _decoded(data: bytes) -> _Answer | None:
         return _ANSWER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def _id_field(job: Job) -> bytes:
+    kind = "chatcmpl" if job.endpoint == "chat.completions" else "cmpl"
+    return b'"id":' + msgspec.json.encode(f"{kind}-{job.rid}")
 
 
 def _model_field(name: str) -> bytes:

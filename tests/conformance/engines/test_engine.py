@@ -209,6 +209,17 @@ async def test_a_prompt_that_came_before_is_found_in_the_cache(engine: Engine) -
 
 
 @pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("endpoint", "expected"), [("chat.completions", "chatcmpl-r7"), ("completions", "cmpl-r7")])
+async def test_the_answers_id_is_made_of_the_jobs(
+    engine: Engine, endpoint: Endpoint, expected: str, stream: bool
+) -> None:
+    options = {"stream_options": {"include_usage": True}} if stream else {}
+    answer = await run(engine, job("r7", endpoint, stream=stream, **options))
+    answers = answer.events() if stream else [msgspec.json.decode(answer.data)]
+    assert {each["id"] for each in answers} == {expected}
+
+
+@pytest.mark.parametrize("stream", [True, False])
 async def test_the_answer_names_the_model_that_the_job_names(engine: Engine, stream: bool) -> None:
     answer = await run(engine, job(model='my "own" name', stream=stream))
     answers = answer.events() if stream else [msgspec.json.decode(answer.data)]

@@ -17,7 +17,7 @@ from matrixinfer.agents.engines.port import Job, Piece
 from matrixinfer.agents.engines.registry import create
 from matrixinfer.bus.contracts.frames import Failure, Usage
 
-HEAD = '"id":"x","model":"tiny"'
+HEAD = '"id":"chatcmpl-7Sb3","model":"tiny"'
 ROLE = (
     f'data: {{"choices":[{{"finish_reason":null,"delta":{{"role":"assistant","content":null}}}}],{HEAD}}}\n\n'.encode()
 )
@@ -46,10 +46,10 @@ def relayed(relay: Relay, *parts: bytes) -> list[Piece]:
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])
-def test_a_stream_passes_untouched_in_whole_events_however_it_is_cut(size: int) -> None:
+def test_a_stream_passes_under_the_jobs_id_in_whole_events_however_it_is_cut(size: int) -> None:
     stream = ROLE + token("a") + token("b") + token("c") + LAST + DONE
     pieces = relayed(Relay(job(), "tiny"), *(stream[i : i + size] for i in range(0, len(stream), size)))
-    assert b"".join(piece.data for piece in pieces) == stream
+    assert b"".join(piece.data for piece in pieces) == stream.replace(b"chatcmpl-7Sb3", b"chatcmpl-r1")
     assert all(piece.data.endswith(b"\n\n") for piece in pieces)
     assert [piece.final for piece in pieces] == [False] * (len(pieces) - 1) + [True]
     assert pieces[-1].usage == Usage(prompt_tokens=8, cached_tokens=5, output_tokens=4)
@@ -62,13 +62,13 @@ def test_the_usage_chunk_counts_when_there_is_one() -> None:
 
 
 def test_a_text_that_looks_like_our_marks_changes_nothing() -> None:
-    tricky = token('"model":"tiny" "finish_reason":null data: {"error": data: [DONE]\n\n')
+    tricky = token('"model":"tiny" "id":"chatcmpl-7Sb3" "finish_reason":null data: {"error": data: [DONE]\n\n')
     pieces = relayed(Relay(job(model="other"), "tiny"), ROLE, tricky)
     assert [piece.tokens for piece in pieces] == [0, 1]
     assert pieces[1].failure is None
     event = msgspec.json.decode(pieces[1].data.removeprefix(b"data: "))
-    assert event["choices"][0]["delta"]["content"].startswith('"model":"tiny"')
-    assert event["model"] == "other"
+    assert event["choices"][0]["delta"]["content"].startswith('"model":"tiny" "id":"chatcmpl-7Sb3"')
+    assert (event["model"], event["id"]) == ("other", "chatcmpl-r1")
 
 
 def test_an_error_in_the_stream_ends_it_as_a_failure() -> None:
@@ -96,6 +96,9 @@ def test_a_stream_without_its_end_mark_is_a_failure() -> None:
             {"message": "long", "type": "exceed_context_size_error"},
             (400, "invalid_request_error", "context_length_exceeded"),
         ),
+        (500, {"message": "image input is not supported - hint: x"}, (400, "invalid_request_error", "")),
+        (500, {"message": "Failed to parse tools: x", "type": "server_error"}, (400, "invalid_request_error", "")),
+        (500, {"message": "the image broke", "type": "server_error"}, (500, "server_error", "engine_failed")),
         (501, {"message": "no", "type": "not_supported_error"}, (501, "server_error", "engine_failed")),
         (404, None, (500, "server_error", "engine_failed")),
     ],
@@ -105,6 +108,7 @@ def test_errors_are_told_in_openais_terms(status: int, body: Any, expected: tupl
     failure = failure_of(status, data)
     assert (failure.status, failure.type, failure.code) == expected
     assert failure.message
+    assert "hint" not in failure.message, "that is for whoever runs the server"
 
 
 def test_the_body_is_untouched_unless_it_says_another_stream() -> None:
