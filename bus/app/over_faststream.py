@@ -24,6 +24,8 @@ from matrixinfer.bus.jetstream.consumers import Consumers
 from matrixinfer.bus.settings import BusSettings
 
 logger = logging.getLogger("matrixinfer.bus.app.over_faststream")
+faststream_logger = logging.getLogger("matrixinfer.bus.app.faststream")
+faststream_logger.setLevel(logging.WARNING)  # at INFO it tells of every task that ends
 
 FETCH_S = 2.0
 """How long one pull waits: also how late the first message after a broken connection may come."""
@@ -124,7 +126,7 @@ class FastStreamServer:
             max_outstanding_pings=PINGS_OUTSTANDING,
             graceful_timeout=LEAVE_WITHIN_S,
             apply_types=False,
-            logger=logger,
+            logger=faststream_logger,
             log_level=logging.DEBUG,
         )
         for duty, desk in self._desks:

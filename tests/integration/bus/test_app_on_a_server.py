@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -89,6 +90,17 @@ async def test_all_partitions_are_served_with_the_handlers_rights(tmp_path: Path
             await signal(bus, name)
         await eventually(lambda: len(handler.seen) == 43, timeout_s=10)
         assert sorted(handler.seen) == sorted([*names, "retry", "retry", "reject"])
+
+
+async def test_the_end_of_faststreams_tasks_is_not_told_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    handler = Counting()
+    async with running_server(tmp_path) as server, serving(server, handler) as bus:
+        await signal(bus, "one")
+        await eventually(lambda: handler.seen == ["one"], timeout_s=10)
+    assert [each for each in caplog.messages if each.startswith("callback for")] == []
 
 
 async def test_deleted_consumers_are_made_again(tmp_path: Path) -> None:
