@@ -12,9 +12,7 @@ from pathlib import Path
 
 from matrixinfer.up import record
 from matrixinfer.up.errors import DataTaken
-from matrixinfer.up.parts import MARKER
-
-REAPER = Path(__file__).resolve().parent.parent / "reaper.py"
+from matrixinfer.up.reaping import REAPER
 
 
 @contextmanager
@@ -44,23 +42,3 @@ def end_leftovers(data_dir: Path) -> None:
     if former is not None:
         subprocess.run([sys.executable, "-P", str(REAPER), former.house], stdin=subprocess.DEVNULL, check=True)
         record.remove(data_dir)
-
-
-class Reaper:
-    """Our own reaper: lives as long as this process, and ends what this process leaves."""
-
-    def __init__(self, house: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if name != MARKER}
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(REAPER), house],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-
-    def close(self) -> None:
-        """Let it look for the last time, and wait until it has ended."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()

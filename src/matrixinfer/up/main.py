@@ -19,15 +19,16 @@ from rich.table import Table
 from rich.text import Text
 
 from matrixinfer import __version__
-from matrixinfer.bus.clock import SystemClock
+from matrixinfer.bus.clock import Clock, SystemClock
 from matrixinfer.bus.settings import BusSettings
 from matrixinfer.up import record
 from matrixinfer.up.display import Display
-from matrixinfer.up.folder import Reaper, end_leftovers, held
+from matrixinfer.up.folder import end_leftovers, held
 from matrixinfer.up.house import House
 from matrixinfer.up.listening import reserve
 from matrixinfer.up.options import Options
 from matrixinfer.up.parts import MARKER
+from matrixinfer.up.reaping import reaper
 
 LOG_BYTES = 16 * 1024 * 1024
 QUESTION = "What is the capital of France?"
@@ -43,20 +44,20 @@ async def up(options: Options, display: Display) -> None:
         with reserve(options.host, options.port) as holder:
             _log_to(options.data_dir / "logs" / "up.log")
             marker = uuid.uuid4().hex
-            reaper = Reaper(marker)
-            os.environ[MARKER] = marker  # every child, and theirs, inherit it
+            clock = SystemClock()
             try:
-                await _run(options, holder.getsockname()[1], display, marker)
+                async with reaper(marker, clock, display.say):
+                    os.environ[MARKER] = marker  # every child, and theirs, inherit it
+                    await _run(options, holder.getsockname()[1], display, clock, marker)
             finally:
-                await asyncio.to_thread(reaper.close)
                 record.remove(options.data_dir)
 
 
-async def _run(options: Options, port: int, display: Display, marker: str) -> None:
+async def _run(options: Options, port: int, display: Display, clock: Clock, marker: str) -> None:
     def note(bus_url: str) -> None:
         record.write(options.data_dir, _record(house.url, bus_url, options.data_dir, marker))
 
-    house = House(options, port, display, SystemClock(), on_bus=note)
+    house = House(options, port, display, clock, on_bus=note)
     note("")  # before anything starts: whoever comes after a crash must know the marker
     stop = asyncio.Event()
     _heed_signals(stop, house)

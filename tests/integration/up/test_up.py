@@ -124,6 +124,19 @@ async def test_the_reaper_alone_ends_what_a_killed_up_left(tmp_path: Path) -> No
         await eventually(lambda: marked(record) == [], timeout_s=10.0)
 
 
+async def test_a_killed_reaper_comes_back_and_still_ends_what_a_killed_up_left(tmp_path: Path) -> None:
+    async with House(tmp_path / "data", *SIMULATED) as house:
+        record = house.record()
+        for _ in range(2):
+            [reaper] = house.pids("reaper.py")
+            house.kill(reaper)
+            await eventually(lambda reaper=reaper: house.pids("reaper.py") not in ([], [reaper]), timeout_s=10.0)
+        assert "reaper was ended by signal 9" in house.output
+        assert marked(record)
+        process_of(house).kill()
+        await eventually(lambda: marked(record) == [], timeout_s=10.0)
+
+
 async def test_a_second_one_on_the_same_folder_is_refused(house: House) -> None:
     second = matrixinfer("up", *SIMULATED, "--port", "0", "--data", str(house.data_dir))
     assert second.returncode == 1

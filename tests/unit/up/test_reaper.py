@@ -16,7 +16,7 @@ import pytest
 import matrixinfer.reaper as reaper_module
 from matrixinfer.reaper import MARKER, members, reap
 from matrixinfer.up import parts
-from matrixinfer.up.folder import REAPER
+from matrixinfer.up.reaping import REAPER
 from support.eventually import eventually
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
