@@ -89,8 +89,7 @@ class House:
         """Now. What this misses is the reaper's."""
         for child in self._children:
             child.kill()
-        if self._server is not None and self._server.pid is not None:
-            os.kill(self._server.pid, signal.SIGKILL)
+        _kill(self._server.pid if self._server is not None else None)
 
     # -- the steps of the start
     async def _start_bus(self) -> Bus:
@@ -151,8 +150,14 @@ class House:
             await asyncio.wait_for(server.stop(), SERVER_STOP_S)
         except TimeoutError:
             logger.warning("nats-server did not end within %g s and is killed", SERVER_STOP_S)
-            with suppress(ProcessLookupError):
-                os.kill(pid or 0, signal.SIGKILL)
+            _kill(pid)
+
+
+def _kill(pid: int | None) -> None:
+    """None is a process that never ran, or has ended; to the system a 0 would mean this process and its group."""
+    if pid:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _reachable(host: str) -> str:
