@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
-import shlex
 import signal
 import uuid
 from collections.abc import Coroutine
@@ -14,16 +12,13 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from matrixinfer import __version__
 from matrixinfer.bus.clock import Clock, SystemClock
 from matrixinfer.bus.settings import BusSettings
 from matrixinfer.up import record
 from matrixinfer.up.display import Display
 from matrixinfer.up.folder import end_leftovers, held
+from matrixinfer.up.greeting import greeting
 from matrixinfer.up.house import House
 from matrixinfer.up.listening import reserve
 from matrixinfer.up.options import Options
@@ -31,7 +26,6 @@ from matrixinfer.up.parts import MARKER
 from matrixinfer.up.reaping import reaper
 
 LOG_BYTES = 16 * 1024 * 1024
-QUESTION = "What is the capital of France?"
 
 
 async def up(options: Options, display: Display) -> None:
@@ -65,7 +59,7 @@ async def _run(options: Options, port: int, display: Display, clock: Clock, mark
         with display.starting():
             started = await _until(stop, house, house.start())
         if started:
-            display.print(_greeting(house, options.data_dir))
+            display.print(greeting(house, options.data_dir))
             await _until(stop, house, _for_ever())
     finally:
         await _stop(house, display)
@@ -141,31 +135,3 @@ def _record(url: str, bus_url: str, data_dir: Path, marker: str) -> record.Recor
         bus_prefix=BusSettings().prefix,
         data_dir=str(data_dir),
     )
-
-
-def _greeting(house: House, data_dir: Path) -> RenderableType:
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("  API", Text(f"{house.url}/v1", "bold"))
-    facts.add_row("  models", ", ".join(house.models) or "none yet: `matrixinfer apply -f FILE`")
-    facts.add_row("  logs", str(house.logs))
-    facts.add_row("  data", str(data_dir))
-    lines: list[RenderableType] = [Text("\nMatrixInfer serves", "bold green"), facts, Text()]
-    if house.models:
-        lines += [
-            Text("Try it:", "bold"),
-            Text(f"  {curl(house.url, house.models[0])}"),
-            Text(f"  {chat(house.url, data_dir)}"),
-        ]
-    return Group(*lines, Text("\nCtrl-C stops it.", "dim"))
-
-
-def chat(url: str, data_dir: Path) -> str:
-    """The command to talk with the model; the default folder is found without a flag."""
-    return "matrixinfer chat" if data_dir == record.default_data_dir() else f"matrixinfer chat --url {url}"
-
-
-def curl(url: str, model: str) -> str:
-    """A line to paste into a shell."""
-    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
-    arguments = f"-N {url}/v1/chat/completions -H 'Content-Type: application/json'"
-    return f"curl {arguments} -d {shlex.quote(json.dumps(body))}"

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from matrixinfer.up.display import Display, Step
-from matrixinfer.up.main import curl
+from matrixinfer.up.greeting import curl
 
 
 @pytest.fixture
