@@ -1,14 +1,20 @@
-"""Which models `up` serves: the default one, simulated ones, or those of a file."""
+"""Which models `up` serves: the default one, simulated ones, or those of a file.
+
+A manifest is read as the cluster reads it, so that what is wrong in it is said before anything starts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 import yaml
 
+from matrixinfer.handlers.api.manifests import parse_manifests
+from matrixinfer.handlers.api.meta import Resource
+from matrixinfer.handlers.api.model import BackendType, Model
+from matrixinfer.handlers.errors import BadManifest
 from matrixinfer.up.errors import BadOptions
 
 SIMULATED = "simulated"
@@ -33,16 +39,20 @@ class Named:
 def choose(text: str | None, engine: str | None, replicas: int | None) -> str:
     """The manifest to apply: that of the file (`text`), or a model on the wanted engine with so many replicas.
 
-    Raises BadOptions for flags that do not go together, or an engine that has no model of its own.
+    Raises BadOptions for flags that do not go together, an engine that has no model of its own, or a file that the
+    cluster would refuse.
     """
     if text is not None:
         if engine is not None or replicas is not None:
             raise BadOptions("-f says everything about the models; leave out --engine and --replicas")
+        _resources(text)
         return text
     if engine is not None and engine.lower() != SIMULATED:
         raise BadOptions(f"--engine {engine}: expected {SIMULATED!r}; for other engines write a Model and use -f")
-    documents = [_SIMULATED_MODEL] if engine is not None else _documents(default_manifest())
-    return default_manifest() if engine is None and replicas is None else with_replicas(documents, replicas or 1)
+    if engine is None and replicas is None:
+        return default_manifest()
+    model = yaml.safe_load(default_manifest()) if engine is None else _SIMULATED_MODEL
+    return yaml.safe_dump(_scaled(model, replicas or 1), sort_keys=False)
 
 
 def default_manifest() -> str:
@@ -50,76 +60,48 @@ def default_manifest() -> str:
     return resources.files("matrixinfer.up").joinpath("smollm2.yaml").read_text()
 
 
-def with_replicas(documents: list[dict[str, Any]], replicas: int) -> str:
-    """The same objects; every backend of every Model has exactly so many replicas."""
-    return yaml.safe_dump_all([_scaled(document, replicas) for document in documents], sort_keys=False)
-
-
 def names(manifest: str) -> list[Named]:
-    """The objects that a manifest describes, as far as it can be understood; the cluster says what is wrong."""
-    found = []
-    for document in _documents(manifest):
-        metadata = document.get("metadata")
-        if isinstance(metadata, dict) and metadata.get("name"):
-            namespace = str(metadata.get("namespace") or "default")
-            found.append(Named(str(document.get("kind")), namespace, str(metadata["name"])))
-    return found
+    """The objects that a manifest describes. This and the following raise BadOptions for one that is not valid."""
+    return [Named(one.kind, one.metadata.namespace, one.metadata.name) for one in _resources(manifest)]
 
 
 def served_models(manifest: str) -> list[str]:
     """The names that clients write, of the models that have at least one replica."""
-    return [_served_name(model) for model in _models(manifest) if any(map(_replicas, _backends(model)))]
+    return [model.served_name for model in _models(manifest) if _pods(model)]
 
 
 def wanted_pods(manifest: str) -> dict[tuple[str, str], int]:
     """Namespace and name of each Model → how many pods it starts with."""
-    wanted: dict[tuple[str, str], int] = {}
-    for model in _models(manifest):
-        metadata = model.get("metadata") or {}
-        place = (str(metadata.get("namespace") or "default"), str(metadata.get("name")))
-        wanted[place] = sum(_replicas(backend) for backend in _backends(model))
-    return wanted
+    return {(model.metadata.namespace, model.metadata.name): _pods(model) for model in _models(manifest)}
 
 
 def weights(manifest: str) -> list[str]:
     """Where the weights of the embedded engine come from: what is fetched before it starts."""
     uris = [
-        str(backend.get("modelURI"))
+        backend.model_uri
         for model in _models(manifest)
-        for backend in _backends(model)
-        if backend.get("type") == "LlamaCpp" and backend.get("modelURI")
+        for backend in model.spec.backends
+        if backend.type == BackendType.LLAMA_CPP
     ]
     return list(dict.fromkeys(uris))
 
 
-def _documents(manifest: str) -> list[dict[str, Any]]:
+def _models(manifest: str) -> list[Model]:
+    return [resource for resource in _resources(manifest) if isinstance(resource, Model)]
+
+
+def _resources(manifest: str) -> list[Resource]:
     try:
-        return [document for document in yaml.safe_load_all(manifest) if isinstance(document, dict)]
-    except yaml.YAMLError as error:
-        raise BadOptions(f"the manifest is not YAML: {error}") from error
+        return parse_manifests(manifest)
+    except BadManifest as error:
+        raise BadOptions("\n  ".join(["the manifest is not valid:", *error.problems])) from error
 
 
-def _models(manifest: str) -> Iterator[dict[str, Any]]:
-    return (document for document in _documents(manifest) if document.get("kind") == "Model")
+def _pods(model: Model) -> int:
+    return sum(backend.min_replicas for backend in model.spec.backends)
 
 
-def _backends(model: dict[str, Any]) -> list[dict[str, Any]]:
-    backends = (model.get("spec") or {}).get("backends")
-    return [backend for backend in backends if isinstance(backend, dict)] if isinstance(backends, list) else []
-
-
-def _served_name(model: dict[str, Any]) -> str:
-    return str((model.get("spec") or {}).get("name") or (model.get("metadata") or {}).get("name"))
-
-
-def _replicas(backend: dict[str, Any]) -> int:
-    replicas = backend.get("minReplicas", 1)
-    return replicas if isinstance(replicas, int) else 0
-
-
-def _scaled(document: dict[str, Any], replicas: int) -> dict[str, Any]:
-    if document.get("kind") != "Model":
-        return document
+def _scaled(model: dict[str, Any], replicas: int) -> dict[str, Any]:
+    """The same built-in model; every backend has exactly so many replicas."""
     bounds = {"minReplicas": replicas, "maxReplicas": replicas}
-    spec = document["spec"] | {"backends": [backend | bounds for backend in _backends(document)]}
-    return document | {"spec": spec}
+    return model | {"spec": {"backends": [backend | bounds for backend in model["spec"]["backends"]]}}

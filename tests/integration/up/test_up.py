@@ -175,6 +175,7 @@ async def test_a_manifest_with_an_error_ends_it_with_the_place(tmp_path: Path) -
     failed = matrixinfer("up", "-f", str(manifest), "--port", "0", "--data", str(tmp_path / "data"))
     assert failed.returncode == 1
     assert "spec.backend: unknown field" in failed.stderr
+    assert not (tmp_path / "data").exists()  # nothing was started for it
 
 
 async def test_it_lives_on_and_stops_in_order_when_nobody_reads_its_output_any_more(tmp_path: Path) -> None:

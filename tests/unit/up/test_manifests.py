@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 
 from matrixinfer.handlers.api.manifests import parse_manifests
+from matrixinfer.handlers.api.model import Model
 from matrixinfer.up.errors import BadOptions
 from matrixinfer.up.manifests import Named, choose, default_manifest, names, served_models, wanted_pods, weights
 from support.checkout import ROOT
 
 TWO = """
+apiVersion: matrixinfer.ai/v1alpha1
 kind: Model
 metadata: {name: a, namespace: n}
 spec: {name: served, backends: [{name: x, type: Simulated, minReplicas: 2}, {name: y, type: Simulated}]}
 ---
+apiVersion: matrixinfer.ai/v1alpha1
 kind: Model
 metadata: {name: asleep}
 spec: {backends: [{name: x, type: LlamaCpp, modelURI: 'file:///m.gguf', minReplicas: 0}]}
 ---
-kind: ModelRoute
-metadata: {name: r}
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec: {containers: [{name: c}]}
 """
+
+HEAD = "apiVersion: matrixinfer.ai/v1alpha1\nkind: Model\nmetadata: {name: m}\n"
 
 
 def test_the_built_in_manifest_is_the_example() -> None:
@@ -53,26 +59,41 @@ def test_names_models_pods_and_weights_are_read_from_it() -> None:
     assert names(TWO) == [
         Named("Model", "n", "a"),
         Named("Model", "default", "asleep"),
-        Named("ModelRoute", "default", "r"),
+        Named("Pod", "default", "p"),
     ]
     assert served_models(TWO) == ["served"]
     assert wanted_pods(TWO) == {("n", "a"): 3, ("default", "asleep"): 0}
     assert weights(TWO) == ["file:///m.gguf"]
 
 
-def test_a_text_that_is_not_yaml_is_refused() -> None:
-    with pytest.raises(BadOptions, match="not YAML"):
-        names("a: [")
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: [", "not YAML"),
+        ("", "no objects"),
+        ("# nothing\n---\n", "no objects"),
+        ("3", "expected an object"),
+        ("kind: Model", "apiVersion: expected"),
+        (HEAD + "spec: abc", "spec: "),
+        (HEAD + "spec: {backends: x}", "spec.backends: "),
+        (HEAD + "spec: {backend: []}", "spec.backend: unknown field"),
+    ],
+)
+def test_a_file_that_the_cluster_would_refuse_is_refused_at_once_with_the_place(text: str, problem: str) -> None:
+    with pytest.raises(BadOptions, match=problem):
+        choose(text, None, None)
+    with pytest.raises(BadOptions, match=problem):
+        wanted_pods(text)
 
 
-@pytest.mark.parametrize("text", ["", "3", "kind: Model", "kind: Model\nspec: {backends: x}", "- 1\n- 2"])
-def test_whatever_yaml_says_is_left_to_the_cluster_to_refuse(text: str) -> None:
-    names(text)
-    wanted_pods(text)
-    assert weights(text) == []
+def test_replicas_count_as_the_cluster_counts_them() -> None:
+    text = HEAD + 'spec: {backends: [{name: x, type: Simulated, minReplicas: "2"}]}'
+    [model] = parse_manifests(text)
+    assert isinstance(model, Model)
+    assert wanted_pods(text) == {("default", "m"): model.spec.backends[0].min_replicas} == {("default", "m"): 2}
+    assert served_models(text) == ["m"]
 
 
 def test_the_examples_are_yaml_that_up_understands() -> None:
     for path in sorted((ROOT / "examples").glob("*.yaml")):
-        assert list(yaml.safe_load_all(path.read_text()))
         assert names(path.read_text()), path
