@@ -6,6 +6,7 @@ nobody reads it any more.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from rich.text import Text
 
 from matrixinfer.up.outlet import Outlet
 
+_SIGNS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "stopped": ("■", "yellow")}
+
 
 @dataclass
 class Step:
@@ -29,7 +32,8 @@ class Step:
     detail: str = ""
     began_s: float = field(default_factory=time.monotonic)
     ended_s: float | None = None
-    failed: bool = False
+    outcome: str = "ok"
+    """Of a step that has ended: `ok`, `failed`, or `stopped` by a person or because another one failed."""
 
     def say(self, detail: str) -> None:
         self.detail = detail
@@ -69,13 +73,16 @@ class Display:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """The step is done when the block ends, and failed when it raises."""
+        """The step is done when the block ends, failed when it raises, and stopped when it is cancelled."""
         step = Step(title)
         self._steps.append(step)
         try:
             yield step
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            step.outcome = "stopped"
+            raise
         except BaseException:
-            step.failed = True
+            step.outcome = "failed"
             raise
         finally:
             step.ended_s = time.monotonic()
@@ -95,13 +102,10 @@ class Display:
         return Group(Text("MatrixInfer starts", "bold"), table)
 
     def _sign(self, step: Step) -> RenderableType:
-        if step.failed:
-            return Text("✗", "red")
-        if step.ended_s is not None:
-            return Text("✓", "green")
-        return self._spinners.setdefault(id(step), Spinner("dots", style="cyan"))
+        if step.ended_s is None:
+            return self._spinners.setdefault(id(step), Spinner("dots", style="cyan"))
+        return Text(*_SIGNS[step.outcome])
 
 
 def _line(step: Step) -> str:
-    sign = "failed" if step.failed else "ok"
-    return f"{step.title:<14} {sign:<6} {step.took_s:5.1f} s  {step.detail}".rstrip()
+    return f"{step.title:<14} {step.outcome:<7} {step.took_s:5.1f} s  {step.detail}".rstrip()

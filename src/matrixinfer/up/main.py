@@ -31,7 +31,8 @@ LOG_BYTES = 16 * 1024 * 1024
 async def up(options: Options, display: Display) -> None:
     """Start the platform, say where it is, and keep it running until SIGINT, SIGTERM or SIGHUP.
 
-    Raises UpError, and what the parts raise, when it cannot start; then everything was stopped again.
+    Raises UpError, and what the parts raise, when it cannot start, and KeyboardInterrupt when it is stopped before it
+    serves; then everything was stopped again.
     """
     with held(options.data_dir):
         end_leftovers(options.data_dir)
@@ -58,9 +59,10 @@ async def _run(options: Options, port: int, display: Display, clock: Clock, mark
     try:
         with display.starting():
             started = await _until(stop, house, house.start())
-        if started:
-            display.print(greeting(house, options.data_dir))
-            await _until(stop, house, _for_ever())
+        if not started:
+            raise KeyboardInterrupt
+        display.print(greeting(house, options.data_dir))
+        await _until(stop, house, _for_ever())
     finally:
         await _stop(house, display)
 

@@ -102,6 +102,30 @@ async def test_an_interrupt_stops_everything_within_ten_seconds(tmp_path: Path) 
         assert not (house.data_dir / "up.json").exists()
 
 
+async def test_an_interrupted_start_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    manifest = tmp_path / "slow.yaml"
+    manifest.write_text(
+        "apiVersion: matrixinfer.ai/v1alpha1\nkind: Model\nmetadata: {name: slow}\n"
+        "spec: {backends: [{name: main, type: Simulated, config: {time_to_load_s: 60}}]}\n"
+    )
+    process = _piped(tmp_path / "data", tmp_path / "errors", "-f", str(manifest))
+    try:
+        assert process.stdout is not None
+        await asyncio.to_thread(_read_until, process.stdout, b"node ")
+        record = json.loads((tmp_path / "data" / "up.json").read_text())
+        process.send_signal(signal.SIGINT)
+        rest = await asyncio.to_thread(process.stdout.read)
+        assert await asyncio.to_thread(process.wait, 15) == 130
+        assert b"engine         stopped" in rest
+        assert b"failed" not in rest
+        assert (tmp_path / "errors").read_text() == ""
+        assert marked(record) == []
+        assert not (tmp_path / "data" / "up.json").exists()
+    finally:
+        process.kill()
+        process.communicate()
+
+
 async def test_a_kill_leaves_no_process_and_the_next_start_works_at_once(tmp_path: Path) -> None:
     async with House(tmp_path / "data", *SIMULATED) as house:
         record = house.record()
@@ -180,7 +204,7 @@ async def test_a_manifest_with_an_error_ends_it_with_the_place(tmp_path: Path) -
 
 async def test_it_lives_on_and_stops_in_order_when_nobody_reads_its_output_any_more(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    process = _piped(data, tmp_path / "errors")
+    process = _piped(data, tmp_path / "errors", *SIMULATED)
     try:
         assert process.stdout is not None
         await asyncio.to_thread(_read_until, process.stdout, b"Ctrl-C stops it")
@@ -201,8 +225,8 @@ async def test_it_lives_on_and_stops_in_order_when_nobody_reads_its_output_any_m
         process.wait()
 
 
-def _piped(data: Path, errors: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "matrixinfer", "up", *SIMULATED, "--port", "0", "--data", str(data)]
+def _piped(data: Path, errors: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "matrixinfer", "up", *arguments, "--port", "0", "--data", str(data)]
     with errors.open("wb") as file:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=file)
 

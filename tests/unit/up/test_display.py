@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -37,6 +38,23 @@ def test_steps_show_what_was_done_and_what_failed(screen, terminal: bool) -> Non
     assert "bus" in text
     assert "127.0.0.1:4222" in text
     assert ("✗" if terminal else "failed") in text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+async def test_a_step_that_is_cancelled_was_stopped_and_has_not_failed(screen, terminal: bool) -> None:
+    display, output = screen(terminal)
+
+    async def fetch() -> None:
+        with display.step("model weights"):
+            await asyncio.Event().wait()
+
+    with display.starting():
+        task = asyncio.create_task(fetch())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert ("■" if terminal else "stopped") in output.getvalue()
+    assert ("✗" if terminal else "failed") not in output.getvalue()
 
 
 def test_a_download_shows_how_far_it_is() -> None:
