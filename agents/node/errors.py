@@ -1,7 +1,7 @@
 """What can go wrong in the node.
 
 NodeError
-├── NodeTaken        another node works with the same data folder
+├── NodeTaken        another node works with the same data folder, or under the same name
 ├── BadPod           a Pod asks for something that cannot be run here
 └── CannotStart      the operating system refused to start a container
 """
@@ -14,7 +14,7 @@ class NodeError(Exception):
 
 
 class NodeTaken(NodeError):
-    """Two nodes on one data folder would start every container twice."""
+    """Two nodes on one data folder would start every container twice; two of one name would both run its Pods."""
 
 
 class BadPod(NodeError):

@@ -17,6 +17,7 @@ from matrixinfer.agents.node.readiness import Readiness
 from matrixinfer.agents.node.records import Records
 from matrixinfer.agents.node.settings import NodeSettings
 from matrixinfer.agents.node.status import all_running, pod_status, refusal_status
+from matrixinfer.agents.node.tenancy import Tenancy
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.errors import BusError
 from matrixinfer.bus.ids import new_boot_id
@@ -28,7 +29,8 @@ REPORT_RETRY_S = 1.0
 
 
 async def serve(settings: NodeSettings, bus: Bus, stop: asyncio.Event) -> None:
-    """Run the Pods of this node until `stop`. Raises NodeTaken when another node works with the same folder.
+    """Run the Pods of this node until `stop`. Raises NodeTaken when another node works with the same folder, or
+    under the same name on the same bus.
 
     When it ends by an error, or is killed, its containers go on, and the next node adopts them.
     """
@@ -52,6 +54,7 @@ class Node:
         self._objects = Objects(bus.store("OBJECTS"), settings.name, self._on_objects_changed)
         self._readiness = Readiness(bus.clock, settings.ready_silence_s, self._dirty.set)
         self._processes = Processes()
+        self._tenancy = Tenancy(bus, settings.name, records, settings.lease_ttl_s)
         self._keeper = Keeper(
             records,
             self._processes,
@@ -63,6 +66,13 @@ class Node:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
+        await self._tenancy.begin()
+        try:
+            await self._work(stop)
+        finally:
+            await self._tenancy.end()
+
+    async def _work(self, stop: asyncio.Event) -> None:
         self._keeper.adopt(self._bus.clock.now(), self._owner)
         watch = await self._bus.store("OBJECTS").watch(key(KIND))
         heard = await self._bus.signals.subscribe(self._bus.subjects.load_filter(), self._readiness.hear)
@@ -74,6 +84,7 @@ class Node:
                     tasks.create_task(self._objects.follow(watch), name="follow"),
                     tasks.create_task(self._keep(), name="keep"),
                     tasks.create_task(self._report(), name="report"),
+                    tasks.create_task(self._tenancy.keep(), name="lease"),
                 ]
                 await stop.wait()
                 for task in loops:

@@ -17,11 +17,13 @@ import msgspec
 from matrixinfer.agents.node.errors import NodeTaken
 from matrixinfer.agents.node.pods import ContainerId, PodId
 from matrixinfer.agents.node.states import ContainerState
+from matrixinfer.bus.ports.leases import Lease
 from matrixinfer.bus.subjects import escape, unescape
 
 logger = logging.getLogger("matrixinfer.agents.node.records")
 
 _decoder = msgspec.json.Decoder(ContainerState)
+_lease_decoder = msgspec.json.Decoder(Lease)
 
 
 class Records:
@@ -31,6 +33,7 @@ class Records:
         self._pods = data_dir.absolute() / "pods"
         self._logs = data_dir.absolute() / "logs" / "pods"
         self._pods.mkdir(parents=True, exist_ok=True)
+        self._lease = self._pods / ".lease"
         self._lock = os.open(self._pods / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,6 +42,19 @@ class Records:
             raise NodeTaken(
                 f"another node works with {data_dir}; stop it, or give this one its own MATRIXINFER_NODE_DATA_DIR"
             ) from error
+
+    def save_lease(self, lease: Lease) -> None:
+        """The next node on this folder takes it over."""
+        temporary = self._lease.with_suffix(".tmp")
+        temporary.write_bytes(msgspec.json.encode(lease))
+        temporary.replace(self._lease)
+
+    def load_lease(self) -> Lease | None:
+        """The lease of the last node on this folder; None when there was none, or it cannot be read."""
+        try:
+            return _lease_decoder.decode(self._lease.read_bytes())
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
 
     def close(self) -> None:
         os.close(self._lock)

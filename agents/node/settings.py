@@ -20,6 +20,9 @@ class NodeSettings(BaseSettings):
     """Folder for the containers' records, working folders (`pods`) and logs (`logs/pods`). A node that is started
     again with the same folder takes over what still runs."""
 
+    lease_ttl_s: float = Field(default=4.0, ge=1)
+    """How long after its last sign of life a node still counts as alive, and its name as taken."""
+
     agent_bus_url: str = ""
     """Where containers find the bus (`MATRIXINFER_BUS_URL` in their environment), with the agents' user. Empty: the
     address that this process uses itself."""
