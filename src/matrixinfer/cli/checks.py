@@ -18,6 +18,7 @@ from matrixinfer.bus.contracts.control import Done, Order, Ping, Reply
 from matrixinfer.bus.errors import BusError, NobodyThere
 from matrixinfer.bus.jetstream import connect, drift
 from matrixinfer.bus.settings import BusSettings
+from matrixinfer.bus.subjects import parse_key
 from matrixinfer.cli.tables import condition, pod_state
 from matrixinfer.up.record import Record
 
@@ -25,6 +26,10 @@ Verdict = Literal["fine", "wrong", "note"]
 SIGNS: dict[str, tuple[str, str]] = {"fine": ("✓", "green"), "wrong": ("✗", "red"), "note": ("·", "dim")}
 AGENT_LABEL = "matrixinfer.ai/agent"
 ANSWER_S = 2.0
+RENEWAL_S = 2.5
+"""Longer than the time between two renewals of any lease."""
+
+LOOK_EVERY_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,9 @@ async def on_bus(bus: Bus, settings: BusSettings) -> AsyncIterator[Finding]:
     """Everything that is asked over the bus."""
     yield Finding("fine", "bus", f"{settings.url.rpartition('@')[2]}, its API level suffices")
     yield await topology(settings)
+    for role, log in (("dispatcher", "handlers.log"), ("node", "node.log")):
+        async for finding in alive(bus, role, log):
+            yield finding
     try:
         pods = await ClusterClient(bus).list("pods")
         models = await ClusterClient(bus).list("models")
@@ -88,7 +96,7 @@ async def on_bus(bus: Bus, settings: BusSettings) -> AsyncIterator[Finding]:
         yield Finding("wrong", "handlers", f"the cluster's door does not answer: {error}", advice)
         return
     yield Finding("fine", "handlers", "the cluster's door answers")
-    yield node(pods)
+    yield claims(pods)
     for pod in pods:
         yield await agent(bus, pod)
     for model in models:
@@ -107,13 +115,54 @@ async def topology(settings: BusSettings) -> Finding:
     return Finding("wrong", "topology", "; ".join(differences), advice)
 
 
-def node(pods: list[dict[str, Any]]) -> Finding:
+async def alive(bus: Bus, role: str, log: str) -> AsyncIterator[Finding]:
+    """Is every process of that role alive, and at least one? One that hangs, or starts again and again, has a lease
+    for a while, but does not renew it."""
+    try:
+        held = await asyncio.wait_for(renewed(bus, f"{role}."), 2 * ANSWER_S)
+    except (BusError, TimeoutError) as error:
+        yield Finding("wrong", role, f"the leases cannot be read: {str(error) or type(error).__name__}", "see topology")
+        return
+    if not held:
+        yield Finding("wrong", role, f"no {role} is alive", f"is it running? look at {log}")
+    for lease, is_renewed in held.items():
+        name = ".".join(parse_key(lease)[1:])
+        if is_renewed:
+            yield Finding("fine", role, f"{name} is alive")
+        else:
+            text = f"{name} does not renew its lease: it hangs, died a moment ago, or starts again and again"
+            yield Finding("wrong", role, text, f"look at {log}; restart it when it hangs")
+
+
+async def renewed(bus: Bus, prefix: str) -> dict[str, bool]:
+    """Each lease below `prefix`, and whether the one who held it first also renewed it within some time. Nobody at all
+    is looked for a second time: a process may just be taking its lease."""
+    owners, revisions = await bus.leases.holders(prefix), await _revisions(bus, prefix)
+    seen: dict[str, bool] = dict.fromkeys(owners, False)
+    for _ in range(int(RENEWAL_S / LOOK_EVERY_S)):
+        if seen and all(seen.values()):
+            break
+        await bus.clock.sleep(LOOK_EVERY_S)
+        owners_now, revisions_now = await bus.leases.holders(prefix), await _revisions(bus, prefix)
+        for name, owner in owners_now.items():
+            is_same = owners.setdefault(name, owner) == owner
+            is_later = revisions_now.get(name, 0) > revisions.setdefault(name, revisions_now.get(name, 0))
+            seen[name] = seen.get(name, False) or (is_same and is_later)
+    return seen
+
+
+async def _revisions(bus: Bus, prefix: str) -> dict[str, int]:
+    entries = await bus.store("LEASES").entries(prefix.rstrip("."))
+    return {name: entry.revision for name, entry in entries.items()}
+
+
+def claims(pods: list[dict[str, Any]]) -> Finding:
     """A pod that nobody took tells that no node runs."""
     unclaimed = [pod["metadata"]["name"] for pod in pods if not pod["spec"].get("nodeName")]
     if unclaimed:
         text = f"nobody runs {', '.join(unclaimed)}"
-        return Finding("wrong", "node", text, "is the node running? look at node.log")
-    return Finding("fine", "node", f"all {len(pods)} pods are taken")
+        return Finding("wrong", "pods", text, "is the node running? look at node.log")
+    return Finding("fine", "pods", f"all {len(pods)} pods are taken")
 
 
 async def agent(bus: Bus, pod: dict[str, Any]) -> Finding:
