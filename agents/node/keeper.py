@@ -95,7 +95,7 @@ class Keeper:
         for id, state in list(self.states.items()):
             exited = self._processes.look(state.process) if state.process else None
             if exited is not None:
-                after = ended(state, exited.code, now)
+                after = ended(state, exited.code, now, self._records.last_line(id))
                 assert after.ending is not None
                 log = logger.info if state.stop_asked_s is not None else logger.warning
                 log("container %s ended with code %d", id, after.ending.exit_code)

@@ -22,6 +22,8 @@ from matrixinfer.bus.subjects import escape, unescape
 
 logger = logging.getLogger("matrixinfer.agents.node.records")
 
+LAST_LINE_CHARACTERS = 500
+_TAIL_BYTES = 8192
 _decoder = msgspec.json.Decoder(ContainerState)
 _lease_decoder = msgspec.json.Decoder(Lease)
 
@@ -94,11 +96,24 @@ class Records:
 
     def log_path(self, id: ContainerId, rotate_bytes: int) -> Path:
         """Where the container's output goes. Called at a start: a log above `rotate_bytes` is moved to `.1` first."""
-        path = self._logs / escape(id.pod.namespace) / escape(id.pod.name) / f"{escape(id.container)}.log"
+        path = self._log(id)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size > rotate_bytes:
             path.replace(path.with_name(path.name + ".1"))
         return path
+
+    def last_line(self, id: ContainerId) -> str:
+        """The last words of the container, cut to `LAST_LINE_CHARACTERS`; empty when it said nothing."""
+        try:
+            with self._log(id).open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                lines = log.read().decode(errors="replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")[:LAST_LINE_CHARACTERS]
+
+    def _log(self, id: ContainerId) -> Path:
+        return self._logs / escape(id.pod.namespace) / escape(id.pod.name) / f"{escape(id.container)}.log"
 
     def _folder(self, pod: PodId) -> Path:
         return self._pods / escape(pod.namespace) / escape(pod.name)

@@ -71,8 +71,9 @@ def next_life(state: ContainerState, life: str, backoff: Backoff, now: float) ->
     )
 
 
-def ended(state: ContainerState, exit_code: int | None, now: float) -> ContainerState:
-    """`exit_code` as `subprocess` gives it: negative for a signal; None when nobody could tell."""
+def ended(state: ContainerState, exit_code: int | None, now: float, said: str = "") -> ContainerState:
+    """`exit_code` as `subprocess` gives it: negative for a signal; None when nobody could tell. `said` is the last line
+    of its log: most programs tell there why they fail."""
     if exit_code is None:
         ending = Ending(
             UNKNOWN_EXIT, state.started_s, now, "ContainerStatusUnknown", "ended while no node was watching"
@@ -82,7 +83,7 @@ def ended(state: ContainerState, exit_code: int | None, now: float) -> Container
     elif exit_code < 0:
         ending = Ending(128 - exit_code, state.started_s, now, "Error", f"ended by signal {-exit_code}")
     else:
-        ending = Ending(exit_code, state.started_s, now, "Error")
+        ending = Ending(exit_code, state.started_s, now, "Error", said)
     return replace_state(state, process=None, ending=ending)
 
 

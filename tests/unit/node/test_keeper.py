@@ -135,12 +135,13 @@ async def test_what_ignores_the_request_to_end_is_killed_after_its_grace(benches
 
 async def test_a_container_that_dies_is_started_again_and_counted(benches, pod_document) -> None:
     bench = benches()
-    pod = read_pod(pod_document("p", "sh", "-c", "echo once; exit 3"))
+    pod = read_pod(pod_document("p", "sh", "-c", "echo first; echo why it ended; echo; exit 3"))
     bench.turn(pod)
     await eventually(lambda: bench.turn(pod) == set() and bench.keeper.states[MAIN].restarts >= 2)
     previous = bench.keeper.states[MAIN].previous
     assert previous is not None
     assert previous.exit_code == 3
+    assert previous.message == "why it ended"
     assert MAIN.pod in bench.changed
 
 
