@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated, Any
@@ -58,6 +59,8 @@ def root(
     ] = False,
 ) -> None:
     """Flags that every command takes; `debug` is read by `ReadableErrors`."""
+    # Without a log of its own a command says what happened itself: no log lines beside its one line of error.
+    logging.getLogger("matrixinfer").addHandler(logging.NullHandler())
 
 
 for group in (start, chat, objects, doctor, parts):

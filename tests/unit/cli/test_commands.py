@@ -137,6 +137,18 @@ def test_doctor_says_that_the_bus_is_away(run, tmp_path: Path) -> None:
     assert "secret" not in result.stdout
 
 
+def test_no_log_line_stands_beside_what_a_command_says(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "matrixinfer", "doctor", "--bus", "nats://127.0.0.1:9", "--data", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert "no NATS server answers" in result.stdout
+    assert result.stderr == ""
+
+
 def test_the_help_loads_no_part_of_the_platform() -> None:
     script = "import sys; from matrixinfer.cli.app import app; print([m for m in sys.modules if m.startswith(%s)])"
     heavy = "('matrixinfer.bus', 'matrixinfer.up', 'matrixinfer.gateway', 'matrixinfer.handlers', 'matrixinfer.agents')"
