@@ -47,7 +47,9 @@ async def test_a_stopped_agent_that_is_idle_leaves_at_once() -> None:
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
-async def test_at_the_end_of_the_drain_what_runs_ends_with_an_error_and_what_waits_goes_elsewhere(stubborn: bool) -> None:
+async def test_at_the_end_of_the_drain_what_runs_ends_with_an_error_and_what_waits_goes_elsewhere(
+    stubborn: bool,
+) -> None:
     async with agent_house(drain_s=10.0) as house:
         house.engine.stubborn = stubborn
         gateway = await house.gateway()
