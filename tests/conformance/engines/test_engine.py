@@ -213,7 +213,7 @@ async def test_a_prompt_that_came_before_is_found_in_the_cache(engine: Engine) -
 async def test_the_answers_id_is_made_of_the_jobs(
     engine: Engine, endpoint: Endpoint, expected: str, stream: bool
 ) -> None:
-    options = {"stream_options": {"include_usage": True}} if stream else {}
+    options: dict[str, Any] = {"stream_options": {"include_usage": True}} if stream else {}
     answer = await run(engine, job("r7", endpoint, stream=stream, **options))
     answers = answer.events() if stream else [msgspec.json.decode(answer.data)]
     assert {each["id"] for each in answers} == {expected}

@@ -72,7 +72,8 @@ async def test_listening_to_questions_that_failed_is_tried_again(monkeypatch):
     async with dispatch_house() as house:
         dispatcher = RunningDispatcher(house.broker.connect(), house.settings)
         house.dispatchers.append(dispatcher)
-        subscribe, refused = dispatcher.bus.signals.subscribe, []
+        subscribe = dispatcher.bus.signals.subscribe
+        refused: list[str] = []
 
         async def subscribe_late(subject, handler, *, group=""):
             if ".where." in subject and not refused:
