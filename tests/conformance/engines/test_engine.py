@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from matrixinfer.agents.engines.port import Engine, Job, Piece
 from matrixinfer.agents.engines.registry import create
 from matrixinfer.agents.weights import fetch
 from matrixinfer.bus.contracts.envelope import Endpoint
+from support.engine_answer import Answer
 from support.eventually import eventually
 
 MODEL = "tiny"
@@ -29,34 +29,6 @@ PATIENCE_S = 40.0
 ENDLESS_TOKENS = 900
 
 MakeEngine = Callable[[], Awaitable[Engine]]
-
-
-@dataclass
-class Answer:
-    """What one job emitted."""
-
-    pieces: list[Piece] = field(default_factory=list)
-
-    def emit(self, piece: Piece) -> None:
-        self.pieces.append(piece)
-
-    @property
-    def is_final(self) -> bool:
-        return any(piece.final for piece in self.pieces)
-
-    @property
-    def last(self) -> Piece:
-        return self.pieces[-1]
-
-    @property
-    def data(self) -> bytes:
-        return b"".join(piece.data for piece in self.pieces)
-
-    def events(self) -> list[Any]:
-        """The stream's JSON events; that it ends with the end's mark is checked on the way."""
-        events = self.data.split(b"\n\n")
-        assert events[-2:] == [b"data: [DONE]", b""]
-        return [msgspec.json.decode(event.removeprefix(b"data: ")) for event in events[:-2]]
 
 
 async def make_simulated() -> Engine:
