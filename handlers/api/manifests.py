@@ -70,7 +70,8 @@ def _documents(text: str) -> Iterator[object]:
             if document is not None:
                 yield document
     except yaml.YAMLError as error:
-        raise BadManifest([f"not YAML: {error}"]) from error
+        sentence = str(error).replace('in "<unicode string>", ', "at ")
+        raise BadManifest([f"not YAML: {sentence}"]) from error
 
 
 def _kind_of(document: dict[Any, Any], where: str) -> Kind:

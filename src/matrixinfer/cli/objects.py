@@ -130,8 +130,13 @@ async def _delete(targets: list[tuple[str, str, str]], bus_url: str | None, data
 
 
 def read_text(filename: str) -> str:
-    """The text of a file, or of stdin for `-`."""
-    return sys.stdin.read() if filename == "-" else Path(filename).read_text()
+    """The text of a file, or of stdin for `-`. Raises CliError for what is not text."""
+    try:
+        return sys.stdin.read() if filename == "-" else Path(filename).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CliError(
+            f"{filename}: expected a manifest in UTF-8, met byte {error.object[error.start]:#04x}"
+        ) from error
 
 
 def _named_in(text: str, namespace: str) -> list[tuple[str, str, str]]:

@@ -18,6 +18,7 @@ from matrixinfer.cli import chat as chat_module
 from matrixinfer.cli import checks
 from matrixinfer.cli.app import app
 from matrixinfer.cli.errors import CliError
+from matrixinfer.cli.objects import read_text
 from matrixinfer.cli.process import set_up_logging
 from matrixinfer.up import record
 
@@ -238,3 +239,11 @@ def test_a_log_level_that_does_not_exist_stops_the_start_and_names_the_variable(
 
     with pytest.raises(SystemExit, match=r"MATRIXINFER_LOG_LEVEL is 'LOUD': expected DEBUG"):
         set_up_logging()
+
+
+def test_a_manifest_that_is_not_text_is_refused_with_its_first_wrong_byte(tmp_path: Path) -> None:
+    manifest = tmp_path / "model.yaml"
+    manifest.write_bytes(b"kind: M\xff")
+
+    with pytest.raises(CliError, match=r"model.yaml: expected a manifest in UTF-8, met byte 0xff"):
+        read_text(str(manifest))
