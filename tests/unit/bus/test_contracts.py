@@ -1,4 +1,4 @@
-"""Version N of every contract against N−1: what the last version wrote is read, and what the next will add is ignored.
+"""Version N of every contract against N-1: what the last version wrote is read, and what the next will add is ignored.
 
 `contracts_v1.json` holds, for each message, its fields and one message as version 1 wrote it. It is never changed; a
 new version adds its own file.
@@ -94,5 +94,5 @@ def test_what_a_newer_version_adds_is_ignored(name: str) -> None:
 
 
 def test_a_message_that_is_not_of_the_contract_is_malformed_and_says_which_was_expected() -> None:
-    with pytest.raises(Malformed, match="expected a Envelope message"):
+    with pytest.raises(Malformed, match="expected the message Envelope"):
         decode(encode(["no", "envelope"]), CONTRACTS["Envelope"])
