@@ -26,4 +26,4 @@ def decode(data: bytes, kind: type[T]) -> T:
     try:
         return cast(T, _decoder(cast(Any, kind)).decode(data))
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise Malformed(f"expected the message {getattr(kind, "__name__", kind)}: {error}") from error
+        raise Malformed(f"expected the message {getattr(kind, '__name__', kind)}: {error}") from error
