@@ -65,11 +65,6 @@ class ApiSubject(NamedTuple):
     endpoint: str
 
 
-class PoolSubject(NamedTuple):
-    namespace: str
-    modelserver: str
-
-
 class ReconcileSubject(NamedTuple):
     partition: int
     kind: str

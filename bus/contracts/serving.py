@@ -42,7 +42,6 @@ class Pool(msgspec.Struct, frozen=True):
     modelserver: str
     engine: str
     shards: int = 1
-    queue_bound: int = 0
     version: int = CONTRACT_VERSION
 
 

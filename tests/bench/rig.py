@@ -21,10 +21,10 @@ from matrixinfer.bus.contracts import encode
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, Route, Rule, Target, pod_key, pool_key, route_key
 from matrixinfer.bus.jetstream import connect
 from matrixinfer.bus.server import EmbeddedServer
+from matrixinfer.bus.server.record import free_port
 from matrixinfer.bus.settings import BusSettings
 from matrixinfer.bus.topology import Part
 from support.eventually import eventually
-from support.house import free_port
 
 PLATFORM_CORE, LOAD_CORE = 0, 1
 NAMESPACE = "bench"
