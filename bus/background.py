@@ -1,13 +1,17 @@
-"""Tasks that run beside everything else: one that dies is always noticed."""
+"""Tasks that run beside everything else: one that dies is always noticed, one that is cancelled always ends."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
 
 logger = logging.getLogger("matrixinfer.bus.background")
+
+CANCEL_AGAIN_S = 1.0
+
+T = TypeVar("T")
 
 
 def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -15,6 +19,26 @@ def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_notice)
     return task
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel them until they have ended. A library on the way may swallow a cancellation: `asyncio.wait_for` of Python
+    3.11 does, where what it waits for comes in the same turn."""
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+
+
+async def apart(work: Coroutine[Any, Any, T], name: str) -> T:
+    """Await a library's work in a task of its own: what becomes of a cancellation inside cannot lose the caller's."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        await asyncio.wait([task])
+    finally:
+        await end([task])
+    return task.result()
 
 
 def _notice(task: asyncio.Task[None]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 
+from matrixinfer.bus.background import end
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.settings import BusSettings
 from matrixinfer.handlers.cluster.door import Door
@@ -18,8 +19,6 @@ from matrixinfer.handlers.reconcile.watch import Watcher
 from matrixinfer.handlers.settings import HandlersSettings
 
 logger = logging.getLogger("matrixinfer.handlers.main")
-
-CANCEL_AGAIN_S = 1.0
 
 Jobs = dict[str, Coroutine[None, None, None]]
 
@@ -36,16 +35,7 @@ async def serve(settings: HandlersSettings, bus: Bus, bus_settings: BusSettings,
             group.create_task(_endless("dispatch", _dispatch(bus, stop), stop), name="dispatch")
         logger.info("handlers serve: %s", ", ".join(sorted(settings.roles)))
         await stop.wait()
-        await _end(tasks)
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel, and again: a library on the way (`asyncio.wait_for` of Python 3.11 for one) may swallow it once."""
-    running = set(tasks)
-    while running:
-        for task in running:
-            task.cancel()
-        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+        await end(tasks)
 
 
 async def _control_plane(settings: HandlersSettings, bus: Bus, bus_settings: BusSettings) -> Jobs:

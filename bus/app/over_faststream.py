@@ -16,6 +16,7 @@ from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.message import NatsMessage
 
 from matrixinfer.bus.app.duty import Desk, Duty
+from matrixinfer.bus.background import apart
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.errors import BusError, Unavailable
 from matrixinfer.bus.jetstream.client import Client
@@ -109,7 +110,7 @@ class FastStreamServer:
         """FastStream asks the server for each consumer and passes on whatever nats-py says when no answer comes."""
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s):
-                await broker.start()
+                await apart(broker.start(), "start FastStream")
         except Exception as error:
             raise Unavailable(f"FastStream could not start: {type(error).__name__} {error}") from error
 
@@ -178,7 +179,7 @@ async def _stop(broker: NatsBroker) -> None:
     """FastStream drains its connection, which a broken one refuses; it must be closed all the same."""
     connection = broker._connection
     try:
-        await broker.stop()
+        await apart(broker.stop(), "stop FastStream")
     except Exception:
         logger.exception("FastStream could not end in good order; what it had in hand comes again")
     finally:

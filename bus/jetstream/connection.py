@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from nats import errors as nats_errors
 
-from matrixinfer.bus.background import spawn
+from matrixinfer.bus.background import apart, spawn
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.errors import BusError, Incompatible, Unavailable
 from matrixinfer.bus.jetstream.answers import Answers
@@ -122,7 +122,8 @@ class Connection:
         self.require_up()
         try:
             await self.client.relieve()  # nats-py's own flush overtakes what waits in the buffer
-            await self.client.flush(timeout=self.settings.request_timeout_s)  # type: ignore[arg-type]  # any number does
+            flushing = self.client.flush(timeout=self.settings.request_timeout_s)  # type: ignore[arg-type]  # any number does
+            await apart(flushing, "flush to NATS")
         except (nats_errors.Error, TimeoutError) as error:
             raise Unavailable(f"the NATS server does not answer: {error}") from error
 
@@ -145,7 +146,7 @@ class Connection:
         await self._disconnect()
 
     async def _connect(self, url: str) -> None:
-        await self.client.connect(
+        connecting = self.client.connect(
             servers=url.split(","),
             name=self.settings.name,
             inbox_prefix=inbox_prefix(url),
@@ -161,10 +162,11 @@ class Connection:
             reconnected_cb=self._on_reconnected,
             closed_cb=self._on_closed,
         )
+        await apart(connecting, "connect to NATS")
 
     async def _disconnect(self) -> None:
         try:
-            await self.client.close()
+            await apart(self.client.close(), "close the connection to NATS")
         except OSError as error:  # nats-py still tries to send what waits over a broken connection
             logger.debug("closing a broken connection: %s", error)
 

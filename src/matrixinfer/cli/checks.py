@@ -119,7 +119,8 @@ async def alive(bus: Bus, role: str, log: str) -> AsyncIterator[Finding]:
     """Is every process of that role alive, and at least one? One that hangs, or starts again and again, has a lease
     for a while, but does not renew it."""
     try:
-        held = await asyncio.wait_for(renewed(bus, f"{role}."), 2 * ANSWER_S)
+        async with asyncio.timeout(2 * ANSWER_S):
+            held = await renewed(bus, f"{role}.")
     except (BusError, TimeoutError) as error:
         yield Finding("wrong", role, f"the leases cannot be read: {str(error) or type(error).__name__}", "see topology")
         return

@@ -68,7 +68,8 @@ class Child:
         with suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), self.spec.stop_s)
+            async with asyncio.timeout(self.spec.stop_s):
+                await process.wait()
         except TimeoutError:
             logger.warning("%s did not end within %g s and is killed", self.spec.name, self.spec.stop_s)
             self.kill()

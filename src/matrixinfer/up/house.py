@@ -147,7 +147,8 @@ class House:
             return
         pid = server.pid
         try:
-            await asyncio.wait_for(server.stop(), SERVER_STOP_S)
+            async with asyncio.timeout(SERVER_STOP_S):
+                await server.stop()
         except TimeoutError:
             logger.warning("nats-server did not end within %g s and is killed", SERVER_STOP_S)
             _kill(pid)

@@ -242,7 +242,8 @@ async def test_a_watch_hears_of_other_processes(playground):
 
 
 async def following(changes: AsyncIterator[ObjectChange]) -> ObjectChange:
-    return await asyncio.wait_for(anext(changes), 5)
+    async with asyncio.timeout(5):
+        return await anext(changes)
 
 
 async def test_what_a_person_wrote_survives_the_cluster(playground):

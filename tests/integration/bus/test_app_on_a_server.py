@@ -12,7 +12,7 @@ import pytest
 
 from matrixinfer.bus.app import ControlApp, Duty, Patience
 from matrixinfer.bus.app.duty import Desk
-from matrixinfer.bus.app.over_faststream import FastStreamServer
+from matrixinfer.bus.app.over_faststream import Broker, FastStreamServer
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.errors import Reject, Retry, Unavailable
 from matrixinfer.bus.jetstream.connection import Connection
@@ -150,3 +150,24 @@ async def test_faststream_is_started_anew_when_it_stopped_pulling(
             await subscriber.stop()
         await signal(bus, "after")
         await eventually(lambda: handler.seen == ["before", "after"], timeout_s=15)
+
+
+async def test_a_cancellation_that_faststream_swallows_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = asyncio.Event()
+
+    async def start(_: Broker) -> None:
+        started.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(Broker, "start", start)
+    async with running_server(tmp_path) as server, connected(server.url_of(Part.HANDLERS)) as bus:
+        duty = Duty(Consumer("RECONCILE", "recon", f"{bus.subjects.prefix}.reconcile.>", 5.0, 1), Counting())
+        serving = asyncio.create_task(ControlApp(bus, BusSettings(url=server.url_of(Part.HANDLERS)), [duty]).run())
+        await started.wait()
+        serving.cancel()
+        done, _ = await asyncio.wait([serving], timeout=10)
+        assert done
+        assert serving.cancelled()

@@ -72,7 +72,8 @@ async def test_memory_streams_are_declared_again_by_whoever_is_back_first(tmp_pa
 
         bus.link.on_restored(note)
         await server.restart()
-        await asyncio.wait_for(restored.wait(), 10)
+        async with asyncio.timeout(10):
+            await restored.wait()
         assert (await (await bus.queue.post(bus.subjects.work("ns", "p"), b"", message_id="a"))).stream == "WORK"
 
 

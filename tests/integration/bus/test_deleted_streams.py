@@ -113,7 +113,8 @@ async def test_a_watch_alone_finds_its_bucket_again_by_the_silence(
         await operator.store("SERVING").put("k", b"before")
         watch = await agent.store("SERVING").watch()
         await delete(operator, "KV_SERVING")
-        change = await asyncio.wait_for(anext(aiter(watch)), 10)
+        async with asyncio.timeout(10):
+            change = await anext(aiter(watch))
         assert (change.key, change.entry) == ("k", None)
 
 

@@ -89,7 +89,8 @@ async def running(*, routed: bool = True, **settings: object) -> AsyncIterator[S
             await (client.aclose() if isinstance(client, httpx.AsyncClient) else client.close())
         stop.set()
         if not server.cancelled():
-            await asyncio.wait_for(server, 20)
+            async with asyncio.timeout(20):
+                await server
 
 
 @pytest.fixture

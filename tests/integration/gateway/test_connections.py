@@ -44,7 +44,8 @@ async def connect(site: Site, *, receive_buffer: int = 0) -> socket.socket:
 async def read_until(sock: socket.socket, end: bytes) -> bytes:
     data = b""
     while not data.endswith(end):
-        piece = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1 << 20), 10)
+        async with asyncio.timeout(10):
+            piece = await asyncio.get_running_loop().sock_recv(sock, 1 << 20)
         assert piece, f"the connection ended after {data!r}"
         data += piece
     return data
@@ -62,11 +63,13 @@ async def test_headers_and_first_event_come_in_one_piece_also_on_a_connections_s
             await loop.sock_sendall(sock, request())
             envelope = await the_request(site, count)
             await site.far.send(envelope, chunk(envelope, 0, b"data: first\n\n"))
-            first = await asyncio.wait_for(loop.sock_recv(sock, 65536), 5)
+            async with asyncio.timeout(5):
+                first = await loop.sock_recv(sock, 65536)
             assert first.startswith(b"HTTP/1.1 200 OK\r\n")
             assert first.endswith(b"data: first\n\n\r\n")
             await site.far.send(envelope, chunk(envelope, 1, b"data: second\n\n"))
-            assert await asyncio.wait_for(loop.sock_recv(sock, 65536), 5) == b"e\r\ndata: second\n\n\r\n"
+            async with asyncio.timeout(5):
+                assert await loop.sock_recv(sock, 65536) == b"e\r\ndata: second\n\n\r\n"
             await site.far.send(envelope, chunk(envelope, 2, b"", ChunkKind.END))
             assert await read_until(sock, b"0\r\n\r\n") == b"0\r\n\r\n"
 
@@ -77,7 +80,8 @@ async def test_chunks_of_one_frame_leave_in_one_write(site):
         await loop.sock_sendall(sock, request())
         envelope = await the_request(site)
         await site.far.send(envelope, *(chunk(envelope, n, b"data: %d\n\n" % n) for n in range(3)))
-        first = await asyncio.wait_for(loop.sock_recv(sock, 65536), 5)
+        async with asyncio.timeout(5):
+            first = await loop.sock_recv(sock, 65536)
         assert first.endswith(b"1b\r\ndata: 0\n\ndata: 1\n\ndata: 2\n\n\r\n")
 
 
@@ -186,7 +190,8 @@ async def test_stopping_lets_what_is_in_flight_finish_and_takes_nothing_new():
         assert not site.server.done()
         await site.far.send(envelope, chunk(envelope, 1, b"data: b\n\n", ChunkKind.END))
         assert (await first).content == b"data: a\n\ndata: b\n\n"
-        await asyncio.wait_for(site.server, 5)
+        async with asyncio.timeout(5):
+            await site.server
 
 
 async def test_what_outlives_the_drain_is_ended_with_an_error_and_cancelled():
@@ -201,7 +206,8 @@ async def test_what_outlives_the_drain_is_ended_with_an_error_and_cancelled():
         assert (await queued).status_code == 503
         assert (await queued).json()["error"]["code"] == "shutting_down"
         assert b'"code":"shutting_down"' in (await streaming).content
-        await asyncio.wait_for(site.server, 5)
+        async with asyncio.timeout(5):
+            await site.server
         assert {n.rid for n in site.far.notices} == {queued_envelope.rid, envelope.rid}
 
 
@@ -222,15 +228,18 @@ async def test_workers_share_a_port():
         stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
         settings = GatewaySettings(port=site.address[1], reuse_port=True)
         second = asyncio.create_task(serve(settings, site.bus, stop, on_listening=ready.set_result))
-        assert await asyncio.wait_for(ready, 5) == site.url
+        async with asyncio.timeout(5):
+            assert await ready == site.url
         stop.set()
-        await asyncio.wait_for(second, 5)
+        async with asyncio.timeout(5):
+            await second
 
 
 async def test_a_background_part_that_dies_ends_the_worker_with_its_error(site):
     defect = mock.patch.object(Watchdog, "run", mock.AsyncMock(side_effect=ValueError("a defect")))
     with defect, pytest.raises(ExceptionGroup) as caught:
-        await asyncio.wait_for(serve(GatewaySettings(port=0), site.bus, asyncio.Event()), 10)
+        async with asyncio.timeout(10):
+            await serve(GatewaySettings(port=0), site.bus, asyncio.Event())
     assert caught.group_contains(ValueError, match="a defect")
 
 
@@ -256,8 +265,9 @@ async def test_a_client_that_sends_all_of_a_huge_body_before_it_reads_still_sees
 async def read_all(sock: socket.socket) -> bytes:
     """Until the other side closes."""
     data = b""
-    while piece := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65536), 10):
-        data += piece
+    async with asyncio.timeout(10):
+        while piece := await asyncio.get_running_loop().sock_recv(sock, 65536):
+            data += piece
     return data
 
 
@@ -281,7 +291,8 @@ async def test_a_head_that_trickles_is_given_up():
                     await loop.sock_sendall(sock, b"GET / HTTP/1.1\r\na: " if _ == 0 else b"x")
                 await asyncio.wait({answer}, timeout=0.01)
             with contextlib.suppress(ConnectionError):
-                await asyncio.wait_for(answer, 0)
+                async with asyncio.timeout(0):
+                    await answer
 
 
 async def test_a_line_break_on_an_idle_connection_does_not_keep_it_for_ever():
@@ -328,7 +339,8 @@ async def test_a_head_without_end_is_refused_before_it_fills_the_memory(site):
         await loop.sock_sendall(sock, b"GET / HTTP/1.1\r\nx: ")
         flood = loop.sock_sendall(sock, b"x" * 64 * 1024 * 1024)
         with pytest.raises(ConnectionError):
-            await asyncio.wait_for(flood, 10)
+            async with asyncio.timeout(10):
+                await flood
 
 
 async def test_the_end_of_a_long_body_does_not_count_for_the_head_behind_it(site):

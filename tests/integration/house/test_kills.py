@@ -114,7 +114,8 @@ async def flood(house: House, victim: int | None) -> list[Answer]:
             await eventually(counts.are_full, timeout_s=15)
             if victim is not None:
                 house.kill(victim)
-            answers = await asyncio.wait_for(asyncio.gather(*tasks), DEADLINE_S)
+            async with asyncio.timeout(DEADLINE_S):
+                answers = await asyncio.gather(*tasks)
             await eventually(lambda: counts.running() == 0 and counts.waiting() == 0, timeout_s=15)
     return answers
 

@@ -64,7 +64,8 @@ async def test_a_second_node_of_the_same_name_is_refused_with_advice(bus: Bus, t
 async def test_the_successor_of_a_killed_node_takes_its_lease_over_at_once(bus: Bus, tenancy: Maker) -> None:
     await tenancy("same").begin()
     before = await owner_of(bus)
-    await asyncio.wait_for(tenancy("same").begin(), TTL_S / 2)
+    async with asyncio.timeout(TTL_S / 2):
+        await tenancy("same").begin()
     assert await owner_of(bus) not in (None, before)
 
 
@@ -81,7 +82,8 @@ async def test_a_node_that_was_frozen_while_another_took_its_name_ends(tenancy: 
     await other.begin()
     keeping = asyncio.create_task(other.keep())
     with pytest.raises(NodeTaken):
-        await asyncio.wait_for(frozen.keep(), 10 * TTL_S)
+        async with asyncio.timeout(10 * TTL_S):
+            await frozen.keep()
     assert not keeping.done()
     await kill(keeping)
 
