@@ -53,7 +53,8 @@ class Intake:
         limits.check_in_flight(len(self._relay), self._settings.max_in_flight)
         limits.check_body(len(ask.body), self._settings.body_limit_bytes)
         envelope = self._envelope(ask)
-        exchange = Exchange(envelope, self._clock.monotonic(), self._settings.client_buffer_bytes)
+        now, limit = self._clock.monotonic(), self._settings.client_buffer_bytes
+        exchange = Exchange(envelope, now, limit, self._relay.pace)
         self._relay.open(exchange)
         try:
             await self._publisher.publish(exchange)

@@ -12,6 +12,7 @@ from matrixinfer.bus.contracts.frames import Chunk, ChunkKind, Failure, Usage
 from matrixinfer.bus.errors import Malformed
 from matrixinfer.gateway.errors import SlowClient, UpstreamLost
 from matrixinfer.gateway.relay.binding import Binding, Source
+from matrixinfer.gateway.relay.pace import Pace
 from matrixinfer.gateway.relay.watch import Silence
 
 
@@ -23,6 +24,8 @@ class Exchange:
 
     __slots__ = (
         "_buffer_limit",
+        "_is_resting",
+        "_pace",
         "_parts",
         "_waiter",
         "_waiting_bytes",
@@ -43,7 +46,7 @@ class Exchange:
         "usage",
     )
 
-    def __init__(self, envelope: Envelope, now: float, buffer_limit: int) -> None:
+    def __init__(self, envelope: Envelope, now: float, buffer_limit: int, pace: Pace) -> None:
         self.rid = envelope.rid
         self.envelope = envelope
         self.posted_at = now
@@ -62,6 +65,8 @@ class Exchange:
         self.on_dropped: Callable[[], None] | None = None
         """The door's way to drop the client when too much waits for it."""
         self._buffer_limit = buffer_limit
+        self._pace = pace
+        self._is_resting = False
         self._parts: list[bytes] = []
         self._waiting_bytes = 0
         self._writing = False
@@ -148,7 +153,9 @@ class Exchange:
         if chunk.kind == ChunkKind.END:
             self.usage = chunk.usage or Usage()
             self._settle()
-        elif chunk.data:
+        elif chunk.data and not self._is_resting:
+            self._is_resting = True
+            self._pace.rest(self._rested)
             self._wake()
 
     def _overflow(self) -> None:
@@ -164,6 +171,13 @@ class Exchange:
     def _settle(self) -> None:
         self.ended = self.settled = True
         self._wake()
+
+    def _rested(self) -> bool:
+        """Hand on what came during the rest, and rest again; else the next chunk leaves at once."""
+        self._is_resting = bool(self._parts) and not self.ended
+        if self._is_resting:
+            self._wake()
+        return self._is_resting
 
     def _wake(self) -> None:
         waiter = self._waiter

@@ -16,6 +16,7 @@ from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ports import Signal, Subscription
 from matrixinfer.gateway.relay.binding import Source
 from matrixinfer.gateway.relay.exchange import Exchange
+from matrixinfer.gateway.relay.pace import Pace
 
 log = logging.getLogger("matrixinfer.gateway.relay")
 
@@ -28,6 +29,7 @@ class Relay:
 
     def __init__(self, bus: Bus, gateway: str, background: Background) -> None:
         self.gateway = gateway
+        self.pace = Pace()
         self._bus = bus
         self._background = background
         self._exchanges: dict[str, Exchange] = {}
