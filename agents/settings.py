@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from matrixinfer.bus.configuration import Settings
 
 
-class AgentSettings(BaseSettings):
-    """Read once per process: keyword (a flag) over environment (`MATRIXINFER_AGENT_…`) over default."""
+class AgentSettings(Settings):
+    """Read once per process: flag over environment (`MATRIXINFER_AGENT_…`) over file (`agent`) over default."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="MATRIXINFER_AGENT_", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
-    )
+    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_AGENT_", protected_namespaces=())
 
     namespace: str = "default"
     """Namespace of the pod."""

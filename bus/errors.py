@@ -10,7 +10,8 @@ BusError
 ├── LeaseLost          the lease ran out or was taken over
 ├── Denied             the server's permissions forbid this subject
 ├── Malformed          a subject or a message that cannot be read
-└── Incompatible       the server is too old, or has no JetStream
+├── Incompatible       the server is too old, or has no JetStream
+└── Misconfigured      the file with the settings cannot be read
 
 Verdict (raised by handlers of work, never by the bus)
 ├── Retry(after_s)     try the same work again later
@@ -62,6 +63,10 @@ class Malformed(BusError):
 
 class Incompatible(BusError):
     """The server cannot carry this bus; the message names what is missing."""
+
+
+class Misconfigured(BusError):
+    """The file with the settings cannot be read, or says what no process knows."""
 
 
 class Verdict(Exception):

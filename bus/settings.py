@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from matrixinfer.bus.configuration import Settings
 
 
-class BusSettings(BaseSettings):
-    """Read once per process: keyword (a flag) over environment (`MATRIXINFER_BUS_…`) over default."""
+class BusSettings(Settings):
+    """Read once per process: flag over environment (`MATRIXINFER_BUS_…`) over file (`bus`) over default."""
 
-    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_BUS_", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_BUS_")
 
     url: str = "nats://127.0.0.1:4222"
     """Server to connect to, `nats://user:password@host:port`; several separated by commas."""

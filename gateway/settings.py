@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from matrixinfer.bus.configuration import Settings
 
 MIB = 1024 * 1024
 
 
-class GatewaySettings(BaseSettings):
-    """Read once per process: keyword (a flag) over environment (`MATRIXINFER_GATEWAY_…`) over default."""
+class GatewaySettings(Settings):
+    """Read once per process: flag over environment (`MATRIXINFER_GATEWAY_…`) over file (`gateway`) over default."""
 
-    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_GATEWAY_", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_GATEWAY_")
 
     host: str = "127.0.0.1"
     """Address to listen on; `0.0.0.0` or `::` for all interfaces."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from matrixinfer.bus.configuration import Settings
 
 HandlersRole = Literal["cluster", "reconcile", "dispatch"]
 ALL_ROLES: frozenset[HandlersRole] = frozenset({"cluster", "reconcile", "dispatch"})
 
 
-class HandlersSettings(BaseSettings):
-    """Read once per process: keyword (a flag) over environment (`MATRIXINFER_HANDLERS_…`) over default."""
+class HandlersSettings(Settings):
+    """Read once per process: flag over environment (`MATRIXINFER_HANDLERS_…`) over file (`handlers`) over default."""
 
-    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_HANDLERS_", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_HANDLERS_")
 
     roles: frozenset[HandlersRole] = ALL_ROLES
     """What this process does, in the environment a JSON list: `cluster` serves the local cluster's door and deletes

@@ -15,12 +15,21 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 import matrixinfer
+from matrixinfer.bus.configuration import section_of
 
 HEAD = """\
 # Settings
 
 Made by `make docs` from the settings classes; a test compares. A flag of the command line wins over the environment,
-the environment over the default. A value that does not fit stops the start with the variable's name.
+the environment over the file, the file over the default. A value that does not fit stops the start with its name.
+
+The file is YAML, one for all processes, and named by the environment variable `MATRIXINFER_CONFIG`. Its sections are
+those below: what is `MATRIXINFER_GATEWAY_PORT` in the environment is in the file
+
+```yaml
+gateway:
+  port: 9000
+```
 """
 
 
@@ -31,7 +40,7 @@ def settings_classes() -> Iterator[type[BaseSettings]]:
         if module.name.endswith(".settings"):
             members = vars(importlib.import_module(module.name)).values()
             found.update(m for m in members if isinstance(m, type) and issubclass(m, BaseSettings))
-    return iter(sorted((c for c in found if c.__module__ != BaseSettings.__module__ and prefix(c)), key=prefix))
+    return iter(sorted((c for c in found if prefix(c)), key=prefix))
 
 
 def prefix(record: type[BaseSettings]) -> str:
@@ -39,7 +48,7 @@ def prefix(record: type[BaseSettings]) -> str:
 
 
 def table(record: type[BaseSettings]) -> Iterator[str]:
-    yield f"\n## `{record.__module__.removeprefix('matrixinfer.')}`\n"
+    yield f"\n## `{section_of(record)}`\n"
     yield "| variable | default | effect |"
     yield "|---|---|---|"
     for name, field in record.model_fields.items():

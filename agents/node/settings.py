@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from matrixinfer.bus.configuration import Settings
 
 
-class NodeSettings(BaseSettings):
-    """Read once per process: keyword (a flag) over environment (`MATRIXINFER_NODE_…`) over default."""
+class NodeSettings(Settings):
+    """Read once per process: flag over environment (`MATRIXINFER_NODE_…`) over file (`node`) over default."""
 
-    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_NODE_", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_NODE_")
 
     name: str = Field(default="local", min_length=1)
     """Name of this node; Pods without a node are claimed for it."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from matrixinfer.bus.configuration import Settings
 from matrixinfer.bus.topology import ACK_WAIT_WORK_S, LEASE_TTL_S
 
 
-class DispatchSettings(BaseSettings):
-    """Read once per process: keyword (a flag) over environment (`MATRIXINFER_DISPATCH_…`) over default."""
+class DispatchSettings(Settings):
+    """Read once per process: flag over environment (`MATRIXINFER_DISPATCH_…`) over file (`dispatch`) over default."""
 
-    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_DISPATCH_", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(env_prefix="MATRIXINFER_DISPATCH_")
 
     lease_ttl_s: float = Field(default=LEASE_TTL_S, ge=1)
     """How long after its last renewal a dispatcher still counts as alive: most of the time that a takeover takes."""

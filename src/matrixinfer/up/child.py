@@ -12,6 +12,7 @@ from pathlib import Path
 
 from matrixinfer.agents.node.backoff import Backoff
 from matrixinfer.bus.clock import Clock
+from matrixinfer.bus.configuration import for_children
 from matrixinfer.up.errors import PartFailed
 from matrixinfer.up.parts import PartSpec
 
@@ -91,7 +92,7 @@ class Child:
         with self.log.open("ab") as output:
             return await asyncio.create_subprocess_exec(
                 *self.spec.argv,
-                env={**os.environ, **self.spec.environment},
+                env={**os.environ, **for_children(os.environ), **self.spec.environment},
                 cwd=self._data_dir,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
