@@ -1,6 +1,6 @@
 """Duties as FastStream subscribers, on consumers that are ours: made before it starts, and again when they vanish.
 
-FastStream's pull goes silent when its consumer is deleted. So a guard looks after every consumer each second: it makes
+FastStream's pull goes silent when its consumer is deleted. So a guard looks after every consumer every two seconds: it makes
 the missing ones again, and starts FastStream anew when nobody pulls. Over a connection that closed,
 FastStream pulls in a circle that never lets go of the event loop: so it gets our client, which never closes by itself.
 """
@@ -31,8 +31,8 @@ faststream_logger.setLevel(logging.WARNING)  # at INFO it tells of every task th
 FETCH_S = 2.0
 """How long one pull waits: also how late the first message after a broken connection may come."""
 
-GUARD_EVERY_S = 1.0
-STALLED_AFTER = 5
+GUARD_EVERY_S = 2.0
+STALLED_AFTER = 3
 """Looks in a row at which nobody pulled, though nothing was in work here."""
 
 LEAVE_WITHIN_S = 2.0
