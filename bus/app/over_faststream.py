@@ -1,7 +1,7 @@
 """Duties as FastStream subscribers, on consumers that are ours: made before it starts, and again when they vanish.
 
-FastStream's pull goes silent when its consumer is deleted. So a guard looks after every consumer every two seconds: it makes
-the missing ones again, and starts FastStream anew when nobody pulls. Over a connection that closed,
+FastStream's pull goes silent when its consumer is deleted. So a guard looks after every consumer every two seconds: it
+makes the missing ones again, and starts FastStream anew when nobody pulls. Over a connection that closed,
 FastStream pulls in a circle that never lets go of the event loop: so it gets our client, which never closes by itself.
 """
 

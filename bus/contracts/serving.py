@@ -46,7 +46,8 @@ class Pool(msgspec.Struct, frozen=True):
 
 
 class PoolPod(msgspec.Struct, frozen=True):
-    """One pod of a pool. `draining` pods finish what they run and get nothing new."""
+    """One pod of a pool. `draining` pods finish what they run and get nothing new. `topology` names where it runs, from
+    the widest place to the narrowest (zone, rack, node)."""
 
     namespace: str
     modelserver: str
@@ -55,6 +56,7 @@ class PoolPod(msgspec.Struct, frozen=True):
     pd_group: str = ""
     draining: bool = False
     version: int = CONTRACT_VERSION
+    topology: list[str] = []
 
 
 def route_key(namespace: str, name: str) -> str:

@@ -14,6 +14,11 @@ HOPS_OF_A_REIGN = 1000
 """A request stored before this reign may have been placed by a predecessor, whose hops are not all known: its hops are
 numbered from `epoch * 1000`, so that no two placements ever share a WorkKey."""
 
+BYTES_PER_TOKEN = 4
+"""Of a prompt that nobody counted, JSON around it included."""
+USUAL_OUTPUT_TOKENS = 256
+"""Expected of an answer, unless the client wants less."""
+
 
 class Arrival(Enum):
     QUEUED = auto()
@@ -56,7 +61,13 @@ class Arrivals:
             key=(envelope.rid, envelope.attempt),
             tenant=envelope.tenant,
             gateway=envelope.gateway,
-            prompt_tokens=envelope.prompt_tokens,
+            prompt_tokens=envelope.prompt_tokens or len(envelope.body) // BYTES_PER_TOKEN,
+            priority=envelope.priority,
+            session=envelope.session,
+            adapter=envelope.adapter,
+            max_tokens=envelope.max_tokens,
+            output_tokens=min(envelope.max_tokens or USUAL_OUTPUT_TOKENS, USUAL_OUTPUT_TOKENS),
+            block_hashes=envelope.block_hashes,
             size_bytes=len(held.data),
             order=self._order,
             since=since,

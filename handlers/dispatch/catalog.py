@@ -41,6 +41,6 @@ class Catalog:
         pool = self._pools.get((namespace, modelserver))
         return pool.shards if pool is not None else 0
 
-    def pods(self, namespace: str, modelserver: str) -> dict[str, bool]:
-        """Name → draining."""
-        return {name: pod.draining for name, pod in self._pods.get((namespace, modelserver), {}).items()}
+    def pods(self, namespace: str, modelserver: str) -> dict[str, PoolPod]:
+        """By name."""
+        return dict(self._pods.get((namespace, modelserver), {}))

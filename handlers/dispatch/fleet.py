@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from matrixinfer.bus.contracts.control import Dumped
 from matrixinfer.bus.contracts.load import LoadEvent, WorkKey
+from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.pod import Pod
+from matrixinfer.handlers.dispatch.prefill_model import Guess, PrefillModel
 from matrixinfer.handlers.dispatch.request import Request
 
 __all__ = ["Fleet", "Hearing", "Pod"]
@@ -33,16 +35,19 @@ class Fleet:
         self._verify_after_s = verify_after_s
         self._last_tick = -math.inf
         self._deaf_until = -math.inf  # before this time nobody could have been heard
+        self.prefill = PrefillModel(Guess())
+        """Of all pods together: where a new one starts."""
         self.pods: dict[str, Pod] = {}
         self.open: dict[str, Pod] = {}
 
-    def list_pods(self, listed: Mapping[str, bool]) -> None:
-        """The pool's pods by SERVING: name → draining. One that left stays known while it has requests."""
+    def list_pods(self, listed: Mapping[str, PoolPod]) -> None:
+        """The pool's pods by SERVING. One that left stays known while it has requests."""
         for name in listed.keys() - self.pods.keys():
-            self.pods[name] = Pod(name)
+            self.pods[name] = Pod(name, self.prefill)
         for pod in self.pods.values():
-            pod.listed = pod.name in listed
-            pod.retiring = listed.get(pod.name, False)
+            pod.listed = pod.retiring = False
+            if pod.name in listed:
+                pod.describe(listed[pod.name])
             self._review(pod)
         self._forget_the_departed()
 
@@ -73,9 +78,10 @@ class Fleet:
         pod.heard_at = now
         pod.silent = False
         pod.draining = event.draining
-        pod.follow(event.started, event.finished)
+        for wait in pod.follow(event.started, event.finished, now):
+            self.prefill.observe(wait.tokens, wait.seconds, now)
         if event.snapshot is not None:
-            pod.learn(event.snapshot)
+            pod.learn(event.snapshot, now)
         self._review(pod)
         return Hearing(pod, reborn)
 
@@ -91,8 +97,8 @@ class Fleet:
             pod.sequence = dumped.sequence
             pod.draining = dumped.draining
             pod.missed_events = False
-            pod.learn(dumped.snapshot)
-        pod.follow((), dumped.finished)
+            pod.learn(dumped.snapshot, now)
+        pod.follow((), dumped.finished, now)
         self._review(pod)
         return Hearing(pod, reborn)
 
@@ -102,6 +108,7 @@ class Fleet:
         pod.placed[request.key] = request
         if work not in pod.reported:
             pod.unreported[work] = now
+            pod.footprints.add(work, request.prompt_tokens - request.cached_tokens, request.kv_tokens, now)
         self._review(pod)
 
     def release(self, request: Request) -> None:
@@ -113,7 +120,7 @@ class Fleet:
     def free_slot(self, name: str, work: WorkKey) -> None:
         """The pod will never report this work."""
         pod = self.pods.get(name)
-        if pod is not None and pod.unreported.pop(work, None) is not None:
+        if pod is not None and pod.take_off(work):
             self._review(pod)
 
     def pause(self, name: str, until: float) -> None:

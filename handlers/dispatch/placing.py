@@ -62,7 +62,7 @@ class Placing:
         pods = self._ledger.fleet.candidates(self._settings.candidates, self._rng)
         if request.hop:
             pods = self._suitable(request, pods, now)
-        return self._scheduler.pick(request, pods, self._rng) if pods else None
+        return self._scheduler.pick(request, pods, now, self._rng) if pods else None
 
     def _suitable(self, request: Request, pods: list[Pod], now: float) -> list[Pod]:
         """For one that was placed before: another pod if there is one, and after much silence only a healthy one."""
@@ -73,6 +73,7 @@ class Placing:
 
     def _put(self, request: Request, choice: Choice, now: float) -> Placement:
         work, pod = request.next_work(), choice.pod
+        request.cached_tokens = min(choice.cached_tokens, request.prompt_tokens)
         self._ledger.fleet.place(pod, request, work, self._ledger.epoch, now)
         return Placement(
             request=request,

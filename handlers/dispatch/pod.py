@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable
 
 from matrixinfer.bus.contracts.load import Finished, Snapshot, WorkKey
+from matrixinfer.bus.contracts.serving import PoolPod
+from matrixinfer.handlers.dispatch.footprints import Footprints, Wait
+from matrixinfer.handlers.dispatch.prefill_model import Above, Guess, PrefillModel
 from matrixinfer.handlers.dispatch.request import Request, RequestKey
 
 _FORMER_BOOTS = 8
@@ -16,33 +19,53 @@ class Pod:
 
     `placed` are this process's requests there that have not started. `load` is the used share of the slots. A pod is
     *introduced* when this boot answered a Dump of the reign's epoch: from then on it refuses a predecessor's work.
+
+    `footprints` predicts the tokens of its work, `prefill` how long a first token takes. As reported with the last
+    snapshot, at `measured_at`: `kv_usage` in [0, 1], `kv_capacity_tokens` (0: unknown), `adapters` that are loaded, and
+    `ttft_s` and `tpot_s`, decayed means in seconds (0: nothing measured).
     """
 
     __slots__ = (
+        "_above",
+        "adapters",
         "asked_at",
         "boot",
         "closed_until",
         "draining",
+        "footprints",
         "former_boots",
         "free",
         "heard_at",
         "introduced",
+        "kv_capacity_tokens",
+        "kv_usage",
         "listed",
         "load",
+        "measured_at",
         "missed_events",
         "name",
+        "pd_group",
         "placed",
+        "prefill",
         "reported",
         "retiring",
+        "role",
         "sequence",
         "silent",
         "silent_at",
         "slots",
+        "topology",
+        "tpot_s",
+        "ttft_s",
         "unreported",
     )
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, above: Above | None = None) -> None:
+        """`above` is the pool's model of prefill, from which the pod's own starts with every boot."""
         self.name = name
+        self.role, self.pd_group = "server", ""
+        self.topology: tuple[str, ...] = ()
+        self._above = above or Guess()
         self.former_boots: list[str] = []
         self.listed = self.retiring = False
         self.silent_at = self.asked_at = -math.inf
@@ -56,8 +79,18 @@ class Pod:
         self.reported: set[WorkKey] = set()
         self.unreported: dict[WorkKey, float] = {}
         self.introduced = self.draining = self.silent = self.missed_events = False
-        self.heard_at = -math.inf
+        self.heard_at = self.measured_at = -math.inf
         self.closed_until = 0.0
+        self.footprints = Footprints()
+        self.prefill = PrefillModel(self._above)
+        self.kv_capacity_tokens = 0
+        self.kv_usage = self.ttft_s = self.tpot_s = 0.0
+        self.adapters: frozenset[str] = frozenset()
+
+    def describe(self, listed: PoolPod) -> None:
+        """What SERVING says of it."""
+        self.listed, self.retiring = True, listed.draining
+        self.role, self.pd_group, self.topology = listed.role, listed.pd_group, tuple(listed.topology)
 
     def meet(self, boot: str) -> bool:
         """The pod speaks under `boot`; True when it had another one before, so an agent died."""
@@ -69,21 +102,39 @@ class Pod:
             self.former_boots = [*self.former_boots[1 - _FORMER_BOOTS :], former]
         return bool(former)
 
-    def follow(self, started: Iterable[WorkKey], finished: Iterable[Finished]) -> None:
+    def follow(self, started: Iterable[WorkKey], finished: Iterable[Finished], now: float) -> list[Wait]:
+        """Take news of work in; returns the waits for first tokens that it tells of."""
+        waits = []
         for work in started:
             self.unreported.pop(work, None)
             self.reported.add(work)
+            if (wait := self.footprints.start(work, now)) is not None:
+                self.prefill.observe(wait.tokens, wait.seconds, now)
+                waits.append(wait)
         for end in finished:
             self.unreported.pop(end.key, None)
             self.reported.discard(end.key)
+            self.footprints.end(end.key)
+        return waits
 
-    def learn(self, snapshot: Snapshot) -> None:
+    def take_off(self, work: WorkKey) -> bool:
+        """The pod will never report this work; False when it is not awaited."""
+        if self.unreported.pop(work, None) is None:
+            return False
+        self.footprints.end(work)
+        return True
+
+    def learn(self, snapshot: Snapshot, now: float) -> None:
         """Take over the whole state; what it does not hold yet stays unreported."""
         self.slots = snapshot.slots
+        self.kv_capacity_tokens, self.kv_usage = snapshot.kv_capacity_tokens, snapshot.kv_usage
+        self.ttft_s, self.tpot_s, self.measured_at = snapshot.ttft_s, snapshot.tpot_s, now
+        self.adapters = frozenset(snapshot.adapters)
         self.reported = {*snapshot.running, *snapshot.waiting}
         if self.unreported:
             for work in self.reported:
                 self.unreported.pop(work, None)
+        self.footprints.agree(snapshot, self.unreported)
 
     def measure(self) -> None:
         """Compute `free` and `load` anew."""
@@ -91,10 +142,17 @@ class Pod:
         self.free = self.slots - used
         self.load = used / self.slots if self.slots else 1.0
 
+    def can_hold(self, kv_tokens: int) -> bool:
+        """Do so many tokens more fit into its KV cache, by prediction? An empty pod takes any request: whether it fits
+        at all is the engine's to say."""
+        taken = self.footprints.kv_tokens
+        return not (self.kv_capacity_tokens and taken) or taken + kv_tokens <= self.kv_capacity_tokens
+
     def is_open(self) -> bool:
         """May it get a request now?"""
         return (
             self.free > 0
+            and self.can_hold(0)
             and self.listed
             and self.introduced
             and not (self.silent or self.draining or self.retiring)

@@ -16,6 +16,7 @@ from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.dispatch import CancelNotice, WhereAnswer
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.load import LoadEvent
+from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ports import Delivery, Signal
 from matrixinfer.handlers.dispatch.arrivals import Arrival
@@ -180,8 +181,8 @@ class PoolDispatcher:
             for item in notice.requests:
                 await self._act(self.state.cancel((item.rid, item.attempt), item.remaining_s, now))
 
-    def list_pods(self, pods: dict[str, bool]) -> None:
-        """The pool's pods by SERVING, name → draining; new ones are asked what they have."""
+    def list_pods(self, pods: dict[str, PoolPod]) -> None:
+        """The pool's pods by SERVING; new ones are asked what they have."""
         new = pods.keys() - self.state.fleet.pods.keys()
         self.state.fleet.list_pods(pods)
         if self.is_claimed:

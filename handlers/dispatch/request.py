@@ -27,6 +27,9 @@ class Request(msgspec.Struct, eq=False, kw_only=True):
 
     `order` is its place among all requests of the pool; `since` is when its gateway stored it; `reign` is the epoch
     under which `held` was delivered. `hop` is the last one used; hops of this process begin above `hop_floor`.
+
+    `max_tokens` is the client's bound on the output (0: none), `output_tokens` what is expected of it, `cached_tokens`
+    what the pod it is placed on is expected to have of its prompt. `block_hashes` holds 8 bytes for each block.
     """
 
     key: RequestKey
@@ -39,6 +42,13 @@ class Request(msgspec.Struct, eq=False, kw_only=True):
     deadline: float
     held: Held
     reign: int
+    priority: int = 0
+    session: str = ""
+    adapter: str = ""
+    max_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    block_hashes: bytes = b""
     hop_floor: int = 0
     hop: int = 0
     deaths: int = 0
@@ -49,6 +59,11 @@ class Request(msgspec.Struct, eq=False, kw_only=True):
     work: WorkKey | None = None
     placed_at: float = 0.0
     placed_epoch: int = 0
+
+    @property
+    def kv_tokens(self) -> int:
+        """Room that it is expected to take in a KV cache at its end."""
+        return self.prompt_tokens + self.output_tokens
 
     def next_work(self) -> WorkKey:
         """The key of the next hop."""

@@ -15,6 +15,7 @@ from matrixinfer.bus.contracts.dispatch import Cancelled, CancelNotice, WhereAns
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.frames import Chunk, ChunkKind, Failure, Frame
 from matrixinfer.bus.contracts.load import Finished, LoadEvent, Outcome, Snapshot, WorkKey
+from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.bus.errors import Unavailable
 from matrixinfer.bus.ids import new_boot_id, request_message_id
 from matrixinfer.bus.ports import (
@@ -44,6 +45,11 @@ ENVELOPE = Envelope(
 
 def envelope(rid: str, **fields: object) -> Envelope:
     return msgspec.structs.replace(ENVELOPE, rid=rid, **fields)
+
+
+def listed(*pods: str) -> dict[str, PoolPod]:
+    """As SERVING lists them."""
+    return {pod: PoolPod(NS, MS, pod) for pod in pods}
 
 
 class ScriptedAgent:

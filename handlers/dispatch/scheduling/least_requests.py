@@ -18,7 +18,7 @@ class LeastRequests:
 
     name = "least-requests"
 
-    def pick(self, request: Request, pods: Sequence[Pod], rng: Rng) -> Choice | None:
+    def pick(self, request: Request, pods: Sequence[Pod], now: float, rng: Rng) -> Choice | None:
         if len(pods) == 1:
             return Choice(pods[0], [Candidate(pods[0].name, 1.0 - pods[0].load)])
         chance = rng.random

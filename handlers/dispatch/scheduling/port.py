@@ -1,8 +1,12 @@
-"""What a scheduler promises to the queue that asks it."""
+"""What a scheduler is made of, and what it promises to the queue that asks it.
+
+A profile is filters → scorers, each with a weight → one picker. The runtime (`runtime.py`) calls them in this order,
+bounds what they say and times them; a plug-in does neither.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from matrixinfer.bus.contracts.decision import Candidate
@@ -11,11 +15,68 @@ from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 
 
+class Ask(NamedTuple):
+    """One question: which of `pods` for `request`. The other sequences are parallel to `pods`.
+
+    `exact_tokens` of the prompt are in the pod's cache by the engine's own events, or None where it sends none;
+    `approximate_tokens` by what was sent there before; `cached_tokens` is the better knowledge of the two.
+    """
+
+    request: Request
+    pods: Sequence[Pod]
+    cached_tokens: Sequence[int]
+    exact_tokens: Sequence[int | None]
+    approximate_tokens: Sequence[int]
+    now: float
+
+
+class Filter(Protocol):
+    """Says who comes into question at all."""
+
+    def keep(self, request: Request, pods: Sequence[Pod], now: float) -> Sequence[Pod]:
+        """Those of `pods` that may get `request`, in the same order; none when it has to wait."""
+        ...
+
+
+class Scorer(Protocol):
+    """Says how good each pod is, from one point of view."""
+
+    def score(self, ask: Ask) -> Sequence[float]:
+        """For each pod a number in [0, 1], more is better. The same question gives the same answer."""
+        ...
+
+
+class Picker(Protocol):
+    """Makes one choice out of the weighted sums."""
+
+    def pick(self, ask: Ask, totals: Sequence[float], rng: Rng) -> int:
+        """The index of one pod; `totals` are weighted means of the scores, in [0, 1]."""
+        ...
+
+
+class Learner(Protocol):
+    """A plug-in that wants to know what became of its advice: of either kind, beside its own method."""
+
+    def placed(self, request: Request, pod: Pod, now: float) -> None:
+        """`request` goes to `pod`."""
+        ...
+
+
+class Prefixes(Protocol):
+    """What is known of the prefixes in the pods' caches."""
+
+    def matches(self, block_hashes: bytes) -> Mapping[str, int]:
+        """Pod name → tokens from the prompt's beginning that its cache holds; only pods that hold some."""
+        ...
+
+
 class Choice(NamedTuple):
-    """The chosen pod, and the best candidates, best first, for the record; scores are in [0, 1], more is better."""
+    """The chosen pod, the tokens of the prompt that it is expected to have cached, and the best candidates, best
+    first, for the record; scores are in [0, 1], more is better."""
 
     pod: Pod
     candidates: list[Candidate]
+    cached_tokens: int = 0
 
 
 class Scheduler(Protocol):
@@ -24,6 +85,6 @@ class Scheduler(Protocol):
     name: str
     """How decisions name it."""
 
-    def pick(self, request: Request, pods: Sequence[Pod], rng: Rng) -> Choice | None:
+    def pick(self, request: Request, pods: Sequence[Pod], now: float, rng: Rng) -> Choice | None:
         """One of `pods`, or None when the request shall wait for a better one. `pods` is not empty."""
         ...

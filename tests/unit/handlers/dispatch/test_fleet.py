@@ -13,7 +13,7 @@ from matrixinfer.handlers.dispatch.pool_state import PoolState
 from matrixinfer.handlers.dispatch.queue import FifoQueue
 from matrixinfer.handlers.dispatch.scheduling.least_requests import RECORDED_CANDIDATES, LeastRequests
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
-from support.scripted import envelope
+from support.scripted import envelope, listed
 from unit.handlers.dispatch.test_queue import NoMessage, request
 
 UP_SINCE = 0.0
@@ -21,7 +21,7 @@ UP_SINCE = 0.0
 
 def a_fleet(*pods: str, slots: int = 2) -> Fleet:
     fleet = Fleet(silent_after_s=3.0, verify_after_s=7.0)
-    fleet.list_pods(dict.fromkeys(pods, False))
+    fleet.list_pods(listed(*pods))
     for pod in pods:
         fleet.inform(pod, Dumped(f"{pod}-1", 0, False, Snapshot(slots), []), now=100.0)
     fleet.tick(100.0, UP_SINCE)
@@ -129,14 +129,14 @@ def test_of_many_pods_with_room_a_few_are_drawn():
 def test_among_equals_chance_decides_and_the_best_eight_are_told():
     fleet = a_fleet(*[f"p{i}" for i in range(10)])
     pods, rng = list(fleet.pods.values()), Random(1)
-    choices = [LeastRequests().pick(request(1), pods, rng) for _ in range(200)]
+    choices = [LeastRequests().pick(request(1), pods, 0.0, rng) for _ in range(200)]
     assert {choice.pod.name for choice in choices if choice} == {pod.name for pod in pods}
     assert {len(choice.candidates) for choice in choices if choice} == {RECORDED_CANDIDATES}
 
 
 def a_state(*pods: str, seed: int = 1) -> PoolState:
     state = PoolState(DispatchSettings(), FifoQueue(), LeastRequests(), Random(seed))
-    state.fleet.list_pods(dict.fromkeys(pods, False))
+    state.fleet.list_pods(listed(*pods))
     state.begin_reign(5, 100.0)
     for pod in pods:
         state.dumped(pod, Dumped(f"{pod}-1", 0, False, Snapshot(4), []), 100.0, 100.0)
@@ -194,3 +194,46 @@ def test_running_work_in_a_snapshot_settles_its_request():
     snapshot = Snapshot(4, running=[placement.work])
     effects = state.heard(LoadEvent("ns", "p1", "p1-1", 1, snapshot=snapshot), 110.0)
     assert effects.acknowledged == [placement.request]
+
+
+def test_a_pod_without_room_in_its_cache_gets_nothing_until_work_ends():
+    fleet = a_fleet("p1", slots=8)
+    fleet.hear(event(1, Snapshot(8, kv_capacity_tokens=1000)), 100.1)
+    pod, work = fleet.pods["p1"], WorkKey("r", 1, 1)
+    assert pod.can_hold(5000)  # nothing is there: whether it fits at all is the engine's to say
+    large = request(1)
+    large.prompt_tokens, large.output_tokens = 900, 100
+    fleet.place(pod, large, work, epoch=1, now=100.2)
+    assert not pod.can_hold(1)
+    fleet.place(pod, request(2), WorkKey("s", 1, 1), epoch=1, now=100.2)
+    assert list(fleet.open) == ["p1"]
+    fleet.hear(event(2, started=[work]), 100.3)
+    assert not pod.can_hold(1)
+    fleet.hear(event(3, finished=[Finished(work, "completed", True)]), 100.4)
+    assert pod.can_hold(1)
+
+
+def test_what_was_cached_at_the_pod_is_not_counted_as_prefill():
+    fleet = a_fleet("p1", slots=8)
+    pod = fleet.pods["p1"]
+    known = request(1)
+    known.prompt_tokens, known.cached_tokens, known.output_tokens = 900, 700, 100
+    fleet.place(pod, known, WorkKey("r", 1, 1), epoch=1, now=100.2)
+    assert (pod.footprints.prefill_tokens, pod.footprints.kv_tokens) == (200, 1000)
+    fleet.free_slot("p1", WorkKey("r", 1, 1))
+    assert (pod.footprints.prefill_tokens, pod.footprints.kv_tokens) == (0, 0)
+
+
+def test_first_tokens_teach_the_pod_and_its_pool_how_long_they_take():
+    fleet = a_fleet("p1", "p2", slots=8)
+    pod = fleet.pods["p1"]
+    before = fleet.pods["p2"].prefill.seconds(10_000, 300.0)
+    for number in range(20):
+        slow, work = request(number), WorkKey(f"r{number}", 1, 1)
+        slow.prompt_tokens = 10_000
+        now = 100.0 + number * 10
+        fleet.place(pod, slow, work, epoch=1, now=now)
+        fleet.hear(event(2 * number + 1, started=[work]), now + 9.0)
+        fleet.hear(event(2 * number + 2, finished=[Finished(work, "completed", True)]), now + 9.5)
+    assert pod.prefill.seconds(10_000, 300.0) == pytest.approx(9.0, rel=0.1)
+    assert fleet.pods["p2"].prefill.seconds(10_000, 302.0) > 3 * before

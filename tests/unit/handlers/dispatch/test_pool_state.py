@@ -16,7 +16,7 @@ from matrixinfer.handlers.dispatch.queue import FifoQueue
 from matrixinfer.handlers.dispatch.request import RequestKey
 from matrixinfer.handlers.dispatch.scheduling.least_requests import LeastRequests
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
-from support.scripted import envelope
+from support.scripted import envelope, listed
 from unit.handlers.dispatch.test_queue import NoMessage
 
 PODS = {"p1": 1, "p2": 3}
@@ -57,7 +57,7 @@ class PoolMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = 1000.0
         self.state = PoolState(DispatchSettings(), FifoQueue(), LeastRequests(), Random(1))
-        self.state.fleet.list_pods(dict.fromkeys(PODS, False))
+        self.state.fleet.list_pods(listed(*PODS))
         self.state.begin_reign(7, self.now)
         self.state.end_catching_up()
         self.agents = {name: Agent(name, slots) for name, slots in PODS.items()}

@@ -1,0 +1,97 @@
+"""What the work at one pod takes there, by prediction: tokens to prefill until its first one, room in the KV cache
+until its end. Load is known by this and by events, never by asking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from matrixinfer.bus.contracts.load import Snapshot, WorkKey
+
+
+class Footprint(msgspec.Struct, frozen=True, gc=False):
+    """`prefill_tokens` are those of the prompt that the pod has to compute, `kv_tokens` prompt and predicted output.
+
+    `ahead_tokens` had to be computed at the pod when this was placed, its own included: what its first token waits for.
+    `placed_at` is 0 for a guess about work that another dispatcher placed.
+    """
+
+    prefill_tokens: int
+    kv_tokens: int
+    ahead_tokens: int = 0
+    placed_at: float = 0.0
+
+
+class Wait(NamedTuple):
+    """A first token that came `seconds` after its placing, behind `tokens` of prefill."""
+
+    tokens: int
+    seconds: float
+
+
+class Footprints:
+    """Added at dispatch, the prefill dropped at the first token, freed at the end. Both sums are at the present."""
+
+    __slots__ = ("_held", "_started", "kv_tokens", "prefill_tokens")
+
+    def __init__(self) -> None:
+        self.prefill_tokens = 0
+        self.kv_tokens = 0
+        self._held: dict[WorkKey, Footprint] = {}
+        self._started: set[WorkKey] = set()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(self, work: WorkKey, prefill_tokens: int, kv_tokens: int, now: float) -> None:
+        """Work was placed. Placing the same again changes nothing."""
+        if work not in self._held:
+            ahead_tokens = self.prefill_tokens + prefill_tokens
+            self._hold(work, Footprint(prefill_tokens, kv_tokens, ahead_tokens, now))
+
+    def start(self, work: WorkKey, now: float) -> Wait | None:
+        """Its first token came; how long it took, for work that was placed here."""
+        footprint = self._held.get(work)
+        if footprint is None or work in self._started:
+            return None
+        self._started.add(work)
+        self.prefill_tokens -= footprint.prefill_tokens
+        return Wait(footprint.ahead_tokens, now - footprint.placed_at) if footprint.placed_at else None
+
+    def end(self, work: WorkKey) -> None:
+        footprint = self._held.pop(work, None)
+        if footprint is None:
+            return
+        self.kv_tokens -= footprint.kv_tokens
+        if work in self._started:
+            self._started.remove(work)
+        else:
+            self.prefill_tokens -= footprint.prefill_tokens
+
+    def agree(self, snapshot: Snapshot, unreported: Iterable[WorkKey]) -> None:
+        """Hold just what the pod reports and what it cannot have reported yet. Work of which nothing is known counts
+        with the mean of what the pod has."""
+        present = {*snapshot.running, *snapshot.waiting, *unreported}
+        for work in self._held.keys() - present:
+            self.end(work)
+        if len(self._held) < len(present):
+            self._guess(snapshot)
+        for work in snapshot.running:
+            self.start(work, 0.0)
+
+    def _guess(self, snapshot: Snapshot) -> None:
+        waiting_tokens = snapshot.waiting_tokens // max(1, len(snapshot.waiting))
+        running_tokens = snapshot.running_tokens // max(1, len(snapshot.running))
+        for work in snapshot.waiting:
+            if work not in self._held:
+                self._hold(work, Footprint(waiting_tokens, waiting_tokens))
+        for work in snapshot.running:
+            if work not in self._held:
+                self._hold(work, Footprint(0, running_tokens))
+
+    def _hold(self, work: WorkKey, footprint: Footprint) -> None:
+        self._held[work] = footprint
+        self.prefill_tokens += footprint.prefill_tokens
+        self.kv_tokens += footprint.kv_tokens

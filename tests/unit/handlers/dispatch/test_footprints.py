@@ -1,0 +1,95 @@
+"""The tokens of a pod's work by prediction: whatever happens in whatever order, the sums are those of what is held."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matrixinfer.bus.contracts.load import Snapshot, WorkKey
+from matrixinfer.handlers.dispatch.footprints import Footprints, Wait
+
+
+def work(number: int) -> WorkKey:
+    return WorkKey(f"r{number}", 1, 1)
+
+
+def sums(footprints: Footprints) -> tuple[int, int]:
+    return footprints.prefill_tokens, footprints.kv_tokens
+
+
+def test_the_prefill_is_dropped_at_the_first_token_and_the_rest_at_the_end():
+    footprints = Footprints()
+    footprints.add(work(1), 1000, 1500, now=1.0)
+    footprints.add(work(2), 100, 300, now=1.0)
+    assert sums(footprints) == (1100, 1800)
+    footprints.start(work(1), now=2.0)
+    assert sums(footprints) == (100, 1800)
+    footprints.end(work(1))
+    assert sums(footprints) == (100, 300)
+    footprints.end(work(2))
+    assert sums(footprints) == (0, 0)
+
+
+def test_a_first_token_tells_how_long_it_took_behind_how_much_prefill():
+    footprints = Footprints()
+    footprints.add(work(1), 1000, 1500, now=1.0)
+    footprints.add(work(2), 100, 300, now=2.0)
+    assert footprints.start(work(2), now=5.0) == Wait(1100, 3.0)
+    assert footprints.start(work(2), now=6.0) is None
+    assert footprints.start(work(9), now=6.0) is None
+
+
+def test_placing_the_same_work_again_changes_nothing():
+    footprints = Footprints()
+    for now in (1.0, 2.0):
+        footprints.add(work(1), 1000, 1500, now)
+    assert sums(footprints) == (1000, 1500)
+
+
+def test_work_of_another_dispatcher_counts_with_the_mean_of_what_the_pod_tells():
+    footprints = Footprints()
+    snapshot = Snapshot(8, [work(1), work(2)], [work(3)], running_tokens=4000, waiting_tokens=500)
+    footprints.agree(snapshot, [])
+    assert sums(footprints) == (500, 4500)
+    assert footprints.start(work(3), now=9.0) is None
+    assert sums(footprints) == (0, 4500)
+    footprints.agree(Snapshot(8, [work(2)], []), [])
+    assert sums(footprints) == (0, 2000)
+
+
+def test_a_snapshot_ends_what_it_lacks_but_what_the_pod_cannot_have_reported_stays():
+    footprints = Footprints()
+    for number in (1, 2, 3):
+        footprints.add(work(number), 10 * number, 100 * number, now=1.0)
+    footprints.agree(Snapshot(8, [work(1)], []), [work(3)])
+    assert len(footprints) == 2
+    assert sums(footprints) == (30, 400)
+
+
+WORKS = st.integers(0, 5).map(work)
+STEPS = st.one_of(
+    st.tuples(st.just("add"), WORKS, st.integers(0, 500), st.integers(500, 900)),
+    st.tuples(st.just("start"), WORKS),
+    st.tuples(st.just("end"), WORKS),
+    st.tuples(st.just("agree"), st.sets(WORKS), st.sets(WORKS), st.sets(WORKS)),
+)
+
+
+@given(st.lists(STEPS, max_size=40))
+def test_the_sums_never_go_below_nought_and_are_nought_when_nothing_is_left(steps):
+    footprints = Footprints()
+    for step in steps:
+        match step:
+            case "add", key, prefill, kv:
+                footprints.add(key, prefill, kv, 1.0)
+            case "start", key:
+                footprints.start(key, 2.0)
+            case "end", key:
+                footprints.end(key)
+            case "agree", running, waiting, unreported:
+                told = Snapshot(9, sorted(running, key=str), sorted(waiting - running, key=str), 900, 300)
+                footprints.agree(told, unreported)
+        assert footprints.prefill_tokens >= 0
+        assert footprints.kv_tokens >= footprints.prefill_tokens
+    footprints.agree(Snapshot(9), [])
+    assert (len(footprints), *sums(footprints)) == (0, 0, 0)
