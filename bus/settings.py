@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from matrixinfer.bus.configuration import Settings
+
+SCHEMES = ("nats", "tls", "ws", "wss")
+
+
+def _servers(urls: str) -> str:
+    for url in urls.split(","):
+        parts = urlsplit(url.strip())
+        if parts.scheme not in SCHEMES or not parts.hostname:
+            raise ValueError("nats://user:password@host:port, or several separated by commas")
+    return urls
+
+
+def _one_token(prefix: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", prefix):
+        raise ValueError("1 to 32 letters, digits, - and _: it becomes one token of each subject")
+    return prefix
 
 
 class BusSettings(Settings):
@@ -13,10 +33,10 @@ class BusSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="MATRIXINFER_BUS_")
 
-    url: str = "nats://127.0.0.1:4222"
+    url: Annotated[str, AfterValidator(_servers)] = "nats://127.0.0.1:4222"
     """Server to connect to, `nats://user:password@host:port`; several separated by commas."""
 
-    prefix: str = "mi"
+    prefix: Annotated[str, AfterValidator(_one_token)] = "mi"
     """First token of every subject; unless it is the default one, also the beginning of every stream and bucket name,
     so that several installations can share a server."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from matrixinfer.bus.configuration import Settings
 
@@ -13,14 +14,19 @@ HandlersRole = Literal["cluster", "reconcile", "dispatch"]
 ALL_ROLES: frozenset[HandlersRole] = frozenset({"cluster", "reconcile", "dispatch"})
 
 
+def _words(value: object) -> object:
+    """`dispatch, reconcile` as it stands in the environment."""
+    return tuple(word for word in re.split(r"[,\s]+", value) if word) if isinstance(value, str) else value
+
+
 class HandlersSettings(Settings):
     """Read once per process: flag over environment (`MATRIXINFER_HANDLERS_…`) over file (`handlers`) over default."""
 
     model_config = SettingsConfigDict(env_prefix="MATRIXINFER_HANDLERS_")
 
-    roles: frozenset[HandlersRole] = ALL_ROLES
-    """What this process does, in the environment a JSON list: `cluster` serves the local cluster's door and deletes
-    what lost its owner, `reconcile` turns resources into pods, pools and routes, `dispatch` gives requests to pods."""
+    roles: Annotated[frozenset[HandlersRole], NoDecode, BeforeValidator(_words), Field(min_length=1)] = ALL_ROLES
+    """What this process does, separated by commas: `cluster` serves the local cluster's door and deletes what lost its
+    owner, `reconcile` turns resources into pods, pools and routes, `dispatch` gives requests to pods."""
 
     resync_s: float = Field(default=300.0, gt=0)
     """Every object is looked at again after so many seconds, even if nothing was heard of it: the net below the

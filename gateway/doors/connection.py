@@ -6,17 +6,30 @@ Nothing is timed for each request: the server looks at every connection once a s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from matrixinfer.gateway.doors.forms import error_body
-from matrixinfer.gateway.errors import ApiError, HeadTooLarge, TooSlow
+from matrixinfer.gateway.errors import ApiError, BadRequest, HeadTooLarge, TooSlow
 
 SCOPE_KEY = "matrixinfer.connection"
 
 HEAD_LIMIT_BYTES = 64 * 1024
 """A head that is still not complete after so many bytes is refused. It is counted by whole reads."""
+
+
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
+
+
+def without_upgrade(data: bytes) -> bytes:
+    """A head without the offer to speak another protocol, which a server may ignore (RFC 9110, section 7.8). The parser
+    would take it up, and leave the body unread."""
+    head_end = data.find(b"\r\n\r\n")
+    if head_end < 0:
+        return _UPGRADE.sub(b"", data)
+    return _UPGRADE.sub(b"", data[:head_end]) + data[head_end:]
 
 
 class Connection(HttpToolsProtocol):
@@ -35,6 +48,8 @@ class Connection(HttpToolsProtocol):
     """Since when the client owes us something and sends nothing that counts; None: it just did."""
 
     def data_received(self, data: bytes) -> None:
+        if not self._in_body and (b"pgrade" in data or b"PGRADE" in data):
+            data = without_upgrade(data)
         super().data_received(data)
         if self._in_body:
             return
@@ -64,6 +79,10 @@ class Connection(HttpToolsProtocol):
         self._head_begins = True
         self._head_bytes = 0
         self.flow.resume_reading()  # a long body pauses it, and a client that leaves is only noticed while reading
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser cannot read is refused in the same form as everything else."""
+        self._give_up(BadRequest("what was sent is not a request in HTTP/1.1", code="invalid_http"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -13,6 +13,7 @@ import re
 import msgspec
 
 from matrixinfer.agents.engines import failures
+from matrixinfer.agents.engines.one_answer import refusal
 from matrixinfer.agents.engines.port import Job, Piece
 from matrixinfer.bus.contracts.frames import Failure, Usage
 
@@ -62,11 +63,14 @@ _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def engine_body(job: Job) -> bytes | Failure:
-    """The body for the engine: the client's, unless it says another `stream` than the job does."""
+    """The body for the engine: the client's, unless it says another `stream` than the job does. A Failure for one that
+    asks for several answers."""
     try:
         fields = _FIELDS.decode(job.body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return failures.bad_request(f"expected the body to be a JSON object: {error}")
+    if (failure := refusal(fields)) is not None:
+        return failure
     stream = b"true" if job.stream else b"false"
     if bytes(fields.get("stream", b"false")) == stream:
         return job.body

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from matrixinfer.agents.engines.failures import bad_request
+from matrixinfer.agents.engines.one_answer import several
 from matrixinfer.bus.contracts.envelope import Endpoint
 from matrixinfer.bus.contracts.frames import Failure
 
@@ -40,6 +41,7 @@ class _Body(msgspec.Struct, gc=False):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     n: int | None = None
+    best_of: int | None = None
     ignore_eos: bool | None = None
     stream_options: _StreamOptions | None = None
 
@@ -90,8 +92,9 @@ def _wrong_type(error: msgspec.ValidationError) -> Failure:
 
 
 def _wrong_value(body: _Body) -> Failure | None:
-    if body.n is not None and body.n != 1:
-        return bad_request(f"expected n to be 1: this engine makes one answer a request, got {body.n}", param="n")
+    for name, answers in (("n", body.n), ("best_of", body.best_of)):
+        if answers not in (None, 1):
+            return several(name, answers)
     for name, value in (("max_tokens", body.max_tokens), ("max_completion_tokens", body.max_completion_tokens)):
         if value is not None and value < 1:
             return bad_request(f"expected {name} to be at least 1, got {value}", param=name)
@@ -119,8 +122,10 @@ def _completion_text(body: Any) -> bytes | Failure:
         return bad_request("expected prompt: a text or a list of token ids, not empty", param="prompt")
     if isinstance(prompt, str):
         return prompt.encode()
-    if not all(isinstance(token, int) and 0 <= token < 1 << 32 for token in prompt):
+    if not all(isinstance(token, int) for token in prompt):
         return bad_request("expected prompt to be one text or one list of token ids", param="prompt")
+    if not all(0 <= token < 1 << 32 for token in prompt):
+        return bad_request("expected prompt's token ids to be from 0 to 4294967295", param="prompt")
     return b"".join(token.to_bytes(BYTES_PER_TOKEN, "big") for token in prompt)
 
 

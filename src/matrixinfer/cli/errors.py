@@ -14,8 +14,6 @@ def readable(error: BaseException) -> str:
     """One sentence for any error; of a group, the first one that is not a group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if type(error).__name__ == "ValidationError" and hasattr(error, "errors"):
-        return _settings_problem(error)
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     if is_expected(error):
@@ -28,10 +26,3 @@ def is_expected(error: BaseException) -> bool:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return type(error).__module__.startswith("matrixinfer.") or isinstance(error, OSError)
-
-
-def _settings_problem(error: BaseException) -> str:
-    """pydantic's list of what is wrong with settings, by field."""
-    title = getattr(error, "title", "settings")
-    problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']} (got {one['input']!r})" for one in error.errors())  # type: ignore[attr-defined]
-    return f"{title}: {'; '.join(problems)}"

@@ -63,8 +63,7 @@ def handlers(
     from matrixinfer.handlers.main import serve
     from matrixinfer.handlers.settings import HandlersSettings
 
-    roles = {role.strip() for role in only.split(",") if role.strip()} if only is not None else None
-    settings = HandlersSettings(**_given(roles=roles))
+    settings = HandlersSettings(**_given(roles=only))
 
     async def run(bus: Bus, bus_settings: BusSettings, stop: asyncio.Event) -> None:
         await serve(settings, bus, bus_settings, stop)

@@ -227,6 +227,28 @@ async def test_a_bad_body_is_a_failure_of_the_client(engine: Engine, body: bytes
     assert answer.last.usage is None
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        pytest.param({"n": 2}, "n", id="n"),
+        pytest.param({"best_of": 3}, "best_of", id="best_of"),
+        pytest.param({"prompt": ["one", "two"]}, "prompt", id="two texts"),
+        pytest.param({"prompt": [[1, 2], [3]]}, "prompt", id="two lists of tokens"),
+    ],
+)
+async def test_a_job_that_asks_for_several_answers_is_refused(engine: Engine, body: dict[str, Any], param: str) -> None:
+    answer = await run(engine, job(endpoint="completions", **body))
+    failure = answer.last.failure
+    assert failure is not None
+    assert (failure.status, failure.param, len(answer.pieces)) == (400, param, 1)
+
+
+@pytest.mark.parametrize("body", [{"n": 1}, {"n": None, "best_of": None}, {"prompt": ["Once upon a time"]}])
+async def test_a_job_that_asks_for_one_answer_in_many_words_is_served(engine: Engine, body: dict[str, Any]) -> None:
+    answer = await run(engine, job(endpoint="completions", stream=False, **body))
+    assert answer.last.failure is None
+
+
 async def test_a_prompt_beyond_the_context_is_refused_with_openais_code(engine: Engine) -> None:
     messages = [{"role": "user", "content": "one two three " * 4000}]
     answer = await run(engine, job(messages=messages))

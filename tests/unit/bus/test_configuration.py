@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from matrixinfer.agents.node.settings import NodeSettings
@@ -75,10 +74,47 @@ def test_a_file_that_is_not_there_is_told(file: Path):
         GatewaySettings()
 
 
-def test_a_value_that_does_not_fit_is_told_with_its_name(file: Path):
+@pytest.mark.parametrize(
+    ("record", "variable", "value", "complaint"),
+    [
+        (GatewaySettings, "GATEWAY_PORT", "many", "expected a valid integer"),
+        (BusSettings, "BUS_REPLICAS", "0", "expected greater than or equal to 1, got '0'"),
+        (BusSettings, "BUS_URL", "", "expected nats://user:password@host:port"),
+        (BusSettings, "BUS_URL", "http://localhost:4222", "expected nats://"),
+        (BusSettings, "BUS_PREFIX", "a.b", "expected 1 to 32 letters"),
+        (BusSettings, "BUS_PREFIX", "", "expected 1 to 32 letters"),
+        (DispatchSettings, "DISPATCH_TICK_S", "x", "expected a valid number"),
+        (HandlersSettings, "HANDLERS_ROLES", "dispatch,recon", "expected 'cluster', 'reconcile' or 'dispatch'"),
+        (HandlersSettings, "HANDLERS_ROLES", " ", "at least 1 item"),
+        (AgentSettings, "AGENT_ENGINE_CONFIG", "xx", "expected JSON"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, record: type[BaseSettings], variable: str, value: str, complaint: str
+):
+    monkeypatch.setenv(f"MATRIXINFER_{variable}", value)
+    with pytest.raises(Misconfigured) as error:
+        record()
+    assert str(error.value).startswith(f"MATRIXINFER_{variable}")
+    assert complaint in str(error.value)
+
+
+def test_a_value_of_the_file_that_does_not_fit_is_told_with_its_variable_too(file: Path):
     file.write_text("gateway: {port: many}\n")
-    with pytest.raises(ValidationError, match="port"):
+    with pytest.raises(Misconfigured, match=r"MATRIXINFER_GATEWAY_PORT: expected a valid integer.*got 'many'"):
         GatewaySettings()
+
+
+def test_a_password_in_a_value_that_does_not_fit_is_not_told():
+    with pytest.raises(Misconfigured) as error:
+        BusSettings(url="http://user:secret@host:4222")
+    assert "secret" not in str(error.value)
+    assert "host:4222" in str(error.value)
+
+
+def test_roles_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MATRIXINFER_HANDLERS_ROLES", "dispatch, reconcile")
+    assert HandlersSettings().roles == {"dispatch", "reconcile"}
 
 
 def test_a_child_in_another_folder_reads_the_same_file():

@@ -98,8 +98,11 @@ def test_a_wrong_flag_is_a_usage_error(run, arguments: tuple[str, ...]) -> None:
         (("apply", "-f", "/nowhere.yaml"), "/nowhere.yaml: No such file or directory"),
         (("up", "-f", "/nowhere.yaml"), "/nowhere.yaml: No such file or directory"),
         (("up", "--engine", "vllm"), "--engine vllm: expected 'simulated'"),
-        (("handlers", "--only", "dispatch,nonsense"), "HandlersSettings: roles"),
-        (("gateway", "--port", "99999"), "GatewaySettings: port"),
+        (
+            ("handlers", "--only", "dispatch,nonsense"),
+            "roles.1: expected 'cluster', 'reconcile' or 'dispatch', got 'nonsense'",
+        ),
+        (("gateway", "--port", "99999"), "port: expected less than or equal to 65535, got 99999"),
     ],
 )
 def test_an_error_is_one_readable_line_and_code_1(run, arguments: tuple[str, ...], said: str) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from matrixinfer.agents import main
 from matrixinfer.agents.engines.errors import BadConfig
@@ -20,6 +19,7 @@ from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import SystemClock
 from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.load import LoadEvent
+from matrixinfer.bus.errors import Misconfigured
 from matrixinfer.bus.memory import MemoryBroker
 from matrixinfer.bus.ports import Signal
 from support.agent import ScriptedEngine
@@ -131,7 +131,7 @@ def test_without_a_home_for_weights_the_default_is_in_the_users_cache() -> None:
 
 
 def test_a_pod_without_a_name_is_refused() -> None:
-    with pytest.raises(ValidationError, match="pod"):
+    with pytest.raises(Misconfigured, match="MATRIXINFER_AGENT_POD"):
         AgentSettings(pod="")
 
 
