@@ -131,7 +131,7 @@ def test_without_a_home_for_weights_the_default_is_in_the_users_cache() -> None:
 
 
 def test_a_pod_without_a_name_is_refused() -> None:
-    with pytest.raises(Misconfigured, match="MATRIXINFER_AGENT_POD"):
+    with pytest.raises(Misconfigured, match="pod: expected"):
         AgentSettings(pod="")
 
 
