@@ -125,6 +125,15 @@ class Subjects:
     def parse_load(self, subject: str) -> PodSubject:
         return self._pod(subject, "load")
 
+    def cache(self, namespace: str, pod: str) -> str:
+        return f"{self.prefix}.cache.{escape(namespace)}.{escape(pod)}"
+
+    def cache_filter(self) -> str:
+        return f"{self.prefix}.cache.*.*"
+
+    def parse_cache(self, subject: str) -> PodSubject:
+        return self._pod(subject, "cache")
+
     def decision(self, namespace: str, modelserver: str) -> str:
         return f"{self.prefix}.decision.{escape(namespace)}.{escape(modelserver)}"
 

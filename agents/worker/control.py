@@ -12,6 +12,8 @@ from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.control import (
     Abort,
+    CacheDump,
+    CacheDumped,
     Done,
     Drain,
     Dump,
@@ -80,6 +82,8 @@ class Control:
                 return self._dumped(order)
             case Drain():
                 self._drain()
+            case CacheDump():  # no engine here tells what it caches: nothing is known to be there
+                return CacheDumped(self._identity.boot, 0)
             case Ping():
                 pass
             case _:

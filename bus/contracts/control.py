@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from matrixinfer.bus.contracts.cache import BlocksStored
 from matrixinfer.bus.contracts.frames import Chunk
 from matrixinfer.bus.contracts.load import Finished, Snapshot, WorkKey
 
@@ -46,7 +47,15 @@ class Ping(msgspec.Struct, frozen=True, array_like=True, tag="ping"):
     """Are you there? Answered with Done."""
 
 
-Order = Abort | Replay | Dump | Drain | Ping
+class CacheDump(msgspec.Struct, frozen=True, array_like=True, tag="cache_dump"):
+    """What is in your cache? Asked chunk by chunk: without arguments for the first, then with `sequence` and `more` of
+    the answer before."""
+
+    sequence: int = 0
+    cursor: int = 0
+
+
+Order = Abort | Replay | Dump | Drain | Ping | CacheDump
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag="done"):
@@ -71,4 +80,19 @@ class Dumped(msgspec.Struct, frozen=True, array_like=True, tag="dumped"):
     finished: list[Finished]
 
 
-Reply = Done | Replayed | Dumped
+class CacheDumped(msgspec.Struct, frozen=True, array_like=True, tag="cache_dumped"):
+    """One chunk of the cache as it was right after the cache event `sequence` of this boot.
+
+    The agent keeps that state until its chunks are fetched. `cursor` is where this chunk begins; `more` is where the
+    next one does, 0 after the last. An agent that no longer has the state that was asked for answers with the first
+    chunk (`cursor` 0) of a newer one. About 4,096 blocks make a chunk: few milliseconds of the asker's time.
+    """
+
+    boot: str
+    sequence: int
+    cursor: int = 0
+    more: int = 0
+    blocks: list[BlocksStored] = []
+
+
+Reply = Done | Replayed | Dumped | CacheDumped

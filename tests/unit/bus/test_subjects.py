@@ -32,6 +32,7 @@ def test_the_subject_of_a_request_gives_its_parts_back(
 def test_the_subjects_of_a_pod_give_its_names_back(subjects: Subjects, namespace: str, pod: str) -> None:
     assert subjects.parse_work(subjects.work(namespace, pod)) == (namespace, pod)
     assert subjects.parse_load(subjects.load(namespace, pod)) == (namespace, pod)
+    assert subjects.parse_cache(subjects.cache(namespace, pod)) == (namespace, pod)
 
 
 @given(prefixes, names, names, names)

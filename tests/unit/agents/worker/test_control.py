@@ -6,7 +6,7 @@ import pytest
 
 from matrixinfer.agents.worker.control import REPLAYED_BYTES
 from matrixinfer.bus.contracts import decode
-from matrixinfer.bus.contracts.control import Abort, Done, Drain, Dump, Ping, Replay, ReplayItem
+from matrixinfer.bus.contracts.control import Abort, CacheDump, CacheDumped, Done, Drain, Dump, Ping, Replay, ReplayItem
 from matrixinfer.bus.contracts.frames import ChunkKind, Failure
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.bus.errors import TimedOut
@@ -137,3 +137,8 @@ async def test_a_drain_order_finishes_what_runs_and_refuses_the_rest() -> None:
         assert (await house.dumped(Dump("ns", "ms", 0, epoch=1))).draining
         assert house.running is not None
         assert not house.running.done()
+
+
+async def test_an_agent_whose_engine_tells_nothing_of_its_cache_answers_that_it_knows_of_no_block() -> None:
+    async with agent_house() as house:
+        assert await house.ask(CacheDump()) == CacheDumped(ME.boot, 0)
