@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matrixinfer.bus.block_hashes import BLOCK_BYTES, BLOCK_TOKENS, HASH_BYTES, as_numbers, block_hashes
@@ -25,6 +25,7 @@ def bytes_of(numbers: list[int]) -> bytes:
 
 
 @pytest.mark.parametrize("prompt_of", [tokens_of, bytes_of])
+@settings(deadline=None)
 @given(one=blocks, other=blocks, adapter=adapters)
 def test_hashes_are_equal_just_as_far_as_the_prompts_are(prompt_of, one, other, adapter):
     hashes = split(block_hashes(prompt_of(one), adapter)), split(block_hashes(prompt_of(other), adapter))
@@ -34,6 +35,7 @@ def test_hashes_are_equal_just_as_far_as_the_prompts_are(prompt_of, one, other, 
     assert (len(hashes[0]), len(hashes[1])) == (len(one), len(other))
 
 
+@settings(deadline=None)
 @given(blocks, adapters, adapters)
 def test_another_adapter_changes_every_hash(numbers, one, other):
     left, right = (split(block_hashes(tokens_of(numbers), adapter)) for adapter in (one, other))
@@ -41,6 +43,7 @@ def test_another_adapter_changes_every_hash(numbers, one, other):
     assert [a == b for a, b in zip(left, right, strict=True)] == [one == other] * len(numbers)
 
 
+@settings(deadline=None)
 @given(blocks, blocks, adapters)
 def test_a_chain_is_continued_after_its_last_hash(begun, more, adapter):
     whole = block_hashes(tokens_of(begun + more), adapter)

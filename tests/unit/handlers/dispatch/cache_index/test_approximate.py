@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matrixinfer.handlers.dispatch.cache_index.approximate import ApproximateIndex
@@ -44,6 +44,7 @@ class NaiveMemories:
         return index.matches(hashes)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(records, records, drops), max_size=40), st.integers(1, 10), prompts)
 def test_it_says_what_bounded_lru_caches_have(history, capacity_blocks, question):
     index, naive = ApproximateIndex(capacity_blocks), NaiveMemories(capacity_blocks)

@@ -77,7 +77,7 @@ class World:
             self.feed.answered(ask, self.agents[ask.pod].answer(ask.order), self.now)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(lives, ways, ways, dumps), max_size=80))
 def test_at_rest_the_index_has_just_what_the_agents_cache(history):
     world = World()

@@ -42,6 +42,7 @@ def live_through(history, index: KvIndex) -> NaiveIndex:
     return naive
 
 
+@settings(deadline=None)
 @given(histories, st.lists(chains))
 def test_after_any_history_it_says_what_a_dictionary_of_sets_says(history, questions):
     index = KvIndex(FOUR_SEGMENTS)
@@ -51,6 +52,7 @@ def test_after_any_history_it_says_what_a_dictionary_of_sets_says(history, quest
         assert index.matches(chain) == pytest.approx(naive.matches(chain))
 
 
+@settings(deadline=None)
 @given(histories)
 def test_when_it_is_clean_it_keeps_just_the_blocks_that_somebody_has(history):
     index = KvIndex(FOUR_SEGMENTS)
@@ -61,6 +63,7 @@ def test_when_it_is_clean_it_keeps_just_the_blocks_that_somebody_has(history):
     assert len(index) == len(naive)
 
 
+@settings(deadline=None)
 @given(histories, st.integers(1, 6), st.integers(2, 5), chains)
 def test_without_enough_room_it_claims_less_but_never_more(history, capacity_blocks, capacity_sets, question):
     index = KvIndex(capacity_blocks, capacity_sets)
@@ -71,7 +74,7 @@ def test_without_enough_room_it_claims_less_but_never_more(history, capacity_blo
     assert len(index) <= capacity_blocks
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 3000))
 def test_thousands_of_blocks_come_go_and_are_found(seed, count):
     rng = random.Random(seed)
