@@ -9,7 +9,7 @@ from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.contracts.envelope import Endpoint, Envelope
 from matrixinfer.bus.ids import new_request_id
 from matrixinfer.gateway.errors import ShuttingDown
-from matrixinfer.gateway.pipeline import body, limits
+from matrixinfer.gateway.pipeline import body, limits, prompt
 from matrixinfer.gateway.pipeline.publishing import Publisher
 from matrixinfer.gateway.pipeline.routing import Rng
 from matrixinfer.gateway.relay.exchange import Exchange
@@ -18,7 +18,10 @@ from matrixinfer.gateway.serving import Serving
 from matrixinfer.gateway.settings import GatewaySettings
 
 DEADLINE_HEADER = b"x-request-timeout-s"
+SESSION_HEADER = b"x-session-id"
+"""Requests with the same one are served in their order, and prefer the pod that served the last."""
 LONGEST_TRACEPARENT = 256
+LONGEST_SESSION = 128
 
 
 class Ask(NamedTuple):
@@ -70,6 +73,7 @@ class Intake:
         deadline_s = limits.deadline_s(
             ask.headers.get(DEADLINE_HEADER), choice.timeout_s, settings.default_deadline_s, settings.max_deadline_s
         )
+        measured = prompt.measure(asked, choice.adapter)
         return Envelope(
             rid=ask.rid or new_request_id(),
             tenant=ask.tenant,
@@ -83,6 +87,9 @@ class Intake:
             adapter=choice.adapter,
             stream=bool(asked.stream),
             traceparent=ask.headers.get(b"traceparent", b"")[:LONGEST_TRACEPARENT].decode("latin-1"),
+            session=ask.headers.get(SESSION_HEADER, b"")[:LONGEST_SESSION].decode("latin-1"),
+            prompt_tokens=measured.tokens,
             max_tokens=asked.output_bound,
+            block_hashes=measured.block_hashes,
             body=body.with_model(ask.body, choice.rewrite_model) if choice.rewrite_model else ask.body,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from matrixinfer.bus.contracts import decode, encode
@@ -9,9 +10,10 @@ from matrixinfer.bus.contracts.dispatch import WhereAnswer
 from matrixinfer.bus.contracts.frames import ChunkKind, Failure, Usage
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.bus.errors import Denied, QueueFull, TooLarge, Unavailable
+from matrixinfer.gateway.pipeline.intake import Ask
 from matrixinfer.gateway.pipeline.publishing import explain
 from matrixinfer.gateway.relay.exchange import read_failure
-from unit.gateway.farside import BOOT, NAMESPACE, POD, chunk, failed
+from unit.gateway.farside import BOOT, MODEL, NAMESPACE, POD, chunk, failed
 
 
 async def test_the_envelope_says_what_was_asked_and_the_body_is_untouched(rig):
@@ -21,6 +23,14 @@ async def test_the_envelope_says_what_was_asked_and_the_body_is_untouched(rig):
     assert envelope.remaining_s == 40
     assert envelope.gateway == rig.worker.relay.gateway
     assert envelope.body == b'{"model":"tiny","messages":[{"role":"user"}],"stream":true}'
+
+
+async def test_the_envelope_tells_dispatch_of_the_prompt_and_the_session(rig):
+    body = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user", "content": "x" * 3000}]})
+    await rig.worker.intake.begin(Ask("", "chat.completions", "default", {b"x-session-id": b"s" * 500}, body))
+    await rig.clock.advance(0)
+    (envelope,) = rig.far.envelopes
+    assert (envelope.prompt_tokens, len(envelope.block_hashes), envelope.session) == (757, 16, "s" * 128)
 
 
 async def test_chunks_are_joined_and_the_end_brings_the_usage(rig):

@@ -1,0 +1,27 @@
+"""The prompt as dispatch wants to know it: about how long it is, and the names of its blocks. Pure.
+
+Nobody tokenizes here: a block is 1,024 bytes of the messages' JSON as the client wrote them. A longer conversation
+begins with the bytes of the shorter one, so the blocks tell which pod has seen its beginning; they never equal an
+engine's own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from matrixinfer.bus.block_hashes import block_hashes
+from matrixinfer.gateway.pipeline.body import Asked
+
+BYTES_PER_TOKEN = 4
+"""Of usual text, JSON around it included; the engine's usage corrects what was expected."""
+
+
+class Prompt(NamedTuple):
+    tokens: int
+    block_hashes: bytes
+
+
+def measure(asked: Asked, adapter: str) -> Prompt:
+    """What `asked` brings, for `adapter` (empty: the model itself)."""
+    text = b"".join(map(bytes, asked.messages)) if asked.messages else bytes(asked.prompt)
+    return Prompt(max(1, len(text) // BYTES_PER_TOKEN), block_hashes(text, adapter))
