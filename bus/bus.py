@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from matrixinfer.bus.clock import Clock
-from matrixinfer.bus.ports import Leases, Link, Queue, Signals, Store
+from matrixinfer.bus.ports import Blobs, Leases, Link, Queue, Signals, Store
 from matrixinfer.bus.subjects import Subjects
 
 
@@ -19,5 +19,6 @@ class Bus:
     link: Link
     queue: Queue
     signals: Signals
+    blobs: Blobs
     leases: Leases
     store: Callable[[str], Store]

@@ -60,6 +60,12 @@ class PodSubject(NamedTuple):
     pod: str
 
 
+class BodySubject(NamedTuple):
+    namespace: str
+    modelserver: str
+    rid: str
+
+
 class ApiSubject(NamedTuple):
     tenant: str
     endpoint: str
@@ -98,6 +104,14 @@ class Subjects:
 
     def parse_work(self, subject: str) -> PodSubject:
         return self._pod(subject, "work")
+
+    def body(self, namespace: str, modelserver: str, rid: str) -> str:
+        """The reference to a request's body in BODIES, as an envelope carries it."""
+        return f"{self.prefix}.body.{escape(namespace)}.{escape(modelserver)}.{escape(rid)}"
+
+    def parse_body(self, subject: str) -> BodySubject:
+        namespace, modelserver, rid = self._tokens(subject, "body", 3)
+        return BodySubject(unescape(namespace), unescape(modelserver), unescape(rid))
 
     # -- answers and control
     def frames(self, gateway: str) -> str:

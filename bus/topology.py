@@ -20,6 +20,9 @@ ACK_WAIT_WORK_S = 5.0
 ACK_WAIT_RECONCILE_S = 5.0
 LEASE_TTL_S = 2.0
 
+BODIES = "BODIES"
+"""The stream behind the Blobs port."""
+
 
 class Part(StrEnum):
     """Who connects. Each has its own user on the server."""
@@ -45,7 +48,8 @@ class Storage(StrEnum):
 class Stream:
     """`subjects` are families below the prefix, e.g. `infer.>`. `per_subject` of 0 means no bound per subject.
 
-    `refuse_when_full` refuses the new message (the bound is the caller's answer); else the oldest goes.
+    `refuse_when_full` refuses the new message (the bound is the caller's answer); else the oldest goes. `direct` lets
+    any copy of the stream answer for the last message of a subject, without asking the leader.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Stream:
     max_message_bytes: int = MAX_PAYLOAD_BYTES
     duplicate_window_s: float = 120.0
     schedules: bool = False
+    direct: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Bucket:
 
 STREAMS: tuple[Stream, ...] = (
     Stream("REQUESTS", ("infer.>",), Retention.WORK_QUEUE, Storage.FILE, 3600.0, 1024 * MIB, 200_000, per_subject=4096),
+    Stream(BODIES, ("body.>",), Retention.LIMITS, Storage.FILE, 3600.0, 2048 * MIB, 200_000, direct=True),
     Stream("WORK", ("work.>",), Retention.WORK_QUEUE, Storage.MEMORY, 3600.0, 256 * MIB, 100_000, per_subject=4096),
     Stream(
         "RECONCILE",
@@ -110,12 +116,14 @@ BUCKETS: tuple[Bucket, ...] = (
 class Rights:
     """Subject families below the prefix that a part may publish to and subscribe to, and what it does with stores.
 
-    `pulls` are streams it consumes; `reads` and `writes` are buckets.
+    `pulls` are streams it consumes, `fetches` streams of which it reads single messages; `reads` and `writes` are
+    buckets.
     """
 
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
     pulls: tuple[str, ...] = ()
+    fetches: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     everything: bool = field(default=False)
@@ -123,7 +131,7 @@ class Rights:
 
 RIGHTS: dict[Part, Rights] = {
     Part.GATEWAY: Rights(
-        publish=("infer.>", "cancel.>", "where.>", "control.>"),
+        publish=("infer.>", "body.>", "cancel.>", "where.>", "control.>"),
         subscribe=("frames.>", "api.>", "queue.>"),
         reads=("SERVING",),
     ),
@@ -148,6 +156,7 @@ RIGHTS: dict[Part, Rights] = {
         publish=("frames.>", "load.>", "cache.>", "dead.>"),
         subscribe=("control.>",),
         pulls=("WORK",),
+        fetches=(BODIES,),
         reads=("SERVING",),
     ),
     Part.NODE: Rights(

@@ -12,7 +12,7 @@ ApiError                    has `failure()`: status, message, type, code, param,
 ├── ClientLeft        499   nobody reads the answer; only counted
 ├── InternalError     500   a defect or a wrong installation on our side
 ├── UpstreamLost      502   the agent that ran the request is gone with it
-├── Overloaded        503   this worker holds as many requests as it may
+├── Overloaded        503   this worker, or the bus, holds as many (large) requests as it may
 ├── NotReady          503   the model has a route but no pool yet
 ├── BusUnavailable    503   the request could not be published
 ├── ShuttingDown      503

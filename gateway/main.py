@@ -18,6 +18,7 @@ from matrixinfer.gateway.doors.pages import Pages
 from matrixinfer.gateway.errors import ShuttingDown
 from matrixinfer.gateway.listener import LAST_RESORT_S, Server, http_server, listen
 from matrixinfer.gateway.metrics import Metrics
+from matrixinfer.gateway.pipeline.bodies import Bodies
 from matrixinfer.gateway.pipeline.intake import Intake
 from matrixinfer.gateway.pipeline.publishing import Publisher
 from matrixinfer.gateway.relay.questions import Questions
@@ -61,7 +62,8 @@ class Worker:
         self._background = Background()
         self.serving = Serving(bus)
         self.relay = Relay(bus, new_gateway_id(), self._background)
-        publisher = Publisher(bus, self.relay, self._background, settings.post_patience_s)
+        bodies = Bodies(bus, self.relay, self._background, settings.inline_body_bytes)
+        publisher = Publisher(bus, self.relay, bodies, self._background, settings.post_patience_s)
         questions = Questions(bus, self.relay, publisher.republish)
         self.watchdog = Watchdog(bus, self.relay, questions, self._background)
         self.intake = Intake(settings, bus.clock, self.serving, publisher, relay=self.relay, rng=Random())

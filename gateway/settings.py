@@ -39,6 +39,11 @@ class GatewaySettings(Settings):
     body_limit_bytes: int = Field(default=4 * MIB, ge=1024, le=7 * MIB)
     """Largest request body; beyond it 413. The bus itself ends at 8 MiB a message."""
 
+    inline_body_bytes: int = Field(default=16 * 1024, ge=0, le=7 * MIB)
+    """Largest request body that travels inside its envelope, in bytes; a larger one is stored on the bus once, and only
+    the agent that runs the request reads it. Below this, a body carried along costs less than its own storing, reading
+    and deleting. `body_limit_bytes` or more turns it off, for as long as agents of an older version are there."""
+
     default_deadline_s: float = Field(default=300.0, ge=1)
     """Time that a request has when neither its `x-request-timeout-s` header nor its route says otherwise."""
 

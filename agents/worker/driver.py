@@ -1,6 +1,8 @@
 """Moves work from the queue through the engine into frames. The hot path: plain calls, no task, no timer, no await.
 
 delivery ─ on_work ─> ledger ─> engine.generate ─ emit ─> chunk ─> replay store and outbox ─> sender
+
+Only a body that is not in its envelope is waited for, between ledger and engine, by `bodies`.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import logging
 from functools import partial
 
 from matrixinfer.agents.engines.port import Engine, Job, Piece
+from matrixinfer.agents.worker.bodies import Bodies
 from matrixinfer.agents.worker.books import Books
 from matrixinfer.agents.worker.outbox import MAX_CHUNK_BYTES
 from matrixinfer.agents.worker.run import Run
@@ -46,6 +49,7 @@ class Driver:
         self._engine = engine
         self._served_model = served_model
         self._sender = sender
+        self._bodies = Bodies(bus.blobs, bus.clock)
         self._ledger = books.ledger
         self._replay = books.replay
         self._outbox = books.outbox
@@ -82,12 +86,25 @@ class Driver:
         self._ledger.take(run)
         self.idle.clear()
         self._engine_ids.add(run.engine_id)
+        if envelope.body_ref:
+            self._bodies.fetch(key, envelope.body_ref, envelope.body_bytes, partial(self._on_body, run, envelope))
+        else:
+            self._generate(run, envelope, envelope.body)
+
+    def _on_body(self, run: Run, envelope: Envelope, body: bytes | Failure) -> None:
+        if isinstance(body, Failure):
+            self._fail(run, "failed", body)
+            self._release(run, NO_USAGE)
+        else:
+            self._generate(run, envelope, body)
+
+    def _generate(self, run: Run, envelope: Envelope, body: bytes) -> None:
         model = envelope.model or self._served_model
-        job = Job(run.engine_id, envelope.endpoint, model, envelope.stream, envelope.body, envelope.adapter)
+        job = Job(run.engine_id, envelope.endpoint, model, envelope.stream, body, envelope.adapter)
         try:
             self._engine.generate(job, partial(self._on_piece, run))
         except Exception:  # the port forbids it; one request must not take the consumer with it
-            log.exception("the engine raised when %s was given to it", delivery.message_id)
+            log.exception("the engine raised when %s was given to it", run.delivery.message_id)
             self._fail(run, "failed", ENGINE_REFUSED)
             self._release(run, NO_USAGE)
 
@@ -203,4 +220,7 @@ class Driver:
     def _end(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
         if run.outcome is None:
             self._fail(run, outcome, failure)
-            self._engine.abort(run.engine_id)
+            if self._bodies.stop(run.key):  # the engine has not heard of it
+                self._release(run, NO_USAGE)
+            else:
+                self._engine.abort(run.engine_id)

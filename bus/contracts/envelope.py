@@ -18,6 +18,9 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     `remaining_s` is the time left before the deadline when this copy was published (clocks of two machines differ,
     so a deadline never travels as a time of day). Token counts of 0 mean "not counted". `body` is the client's JSON,
     byte for byte. `block_hashes` holds 8 bytes for each 256-token block of the prompt, chained, or nothing.
+
+    A large body is stored in BODIES instead: then `body` is empty, `body_ref` is the subject under which it is stored
+    (`Subjects.body`) and `body_bytes` its size.
     """
 
     version: int = CONTRACT_VERSION
@@ -44,3 +47,10 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     max_tokens: int = 0
     block_hashes: bytes = b""
     body: bytes
+    body_ref: str = ""
+    body_bytes: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the body, wherever it is."""
+        return self.body_bytes or len(self.body)

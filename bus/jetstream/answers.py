@@ -9,6 +9,9 @@ from matrixinfer.bus.jetstream.client import Client
 
 NO_RESPONDERS = b"NATS/1.0 503"
 
+Answer = tuple[bytes, "bytes | None"]
+"""Data and raw headers."""
+
 
 class Answers:
     def __init__(self, client: Client) -> None:
@@ -16,18 +19,22 @@ class Answers:
         self._inbox = client.new_inbox() + "."
         self._skip = len(self._inbox)
         self._count = 0
-        self._waiting: dict[int, tuple[asyncio.Future[bytes], str]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[Answer], str]] = {}
         client.listen(self._inbox + "*", self._answered)
         client.on_denied.append(self._denied)
 
     async def ask(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """The first answer. Raises NobodyThere, TimedOut, Denied, TooLarge, and Unavailable while disconnected."""
+        return (await self.ask_whole(subject, data, timeout_s=timeout_s))[0]
+
+    async def ask_whole(self, subject: str, data: bytes, *, timeout_s: float) -> Answer:
+        """As `ask`, with the answer's headers: for those parts of the server that answer by a status line."""
         client = self._client
         client.check_size(subject, len(data))
         if not client.is_connected:
             raise Unavailable(f"{subject}: the connection to the NATS server is down")
         self._count = number = self._count + 1
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = (future, subject)
         try:
             client.write(f"PUB {subject} {self._inbox}{number} {len(data)}\r\n".encode(), data, b"\r\n")
@@ -54,7 +61,7 @@ class Answers:
         if headers is not None and headers.startswith(NO_RESPONDERS):
             future.set_exception(NobodyThere(f"nobody answers on {asked!r}"))
         else:
-            future.set_result(data)
+            future.set_result((data, headers))
 
     def _denied(self, text: str) -> None:
         for future, subject in self._waiting.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.errors import Malformed
+from matrixinfer.bus.jetstream.blobs import JetStreamBlobs
 from matrixinfer.bus.jetstream.connection import Connection
 from matrixinfer.bus.jetstream.declare import check_level, find_drift
 from matrixinfer.bus.jetstream.queue import JetStreamQueue
@@ -60,12 +61,14 @@ def _bus(connection: Connection) -> Bus:
             stores[bucket] = JetStreamStore(connection, specs[bucket])
         return stores[bucket]
 
+    queue = JetStreamQueue(connection, subjects)
     return Bus(
         subjects=subjects,
         clock=connection.clock,
         link=connection,
-        queue=JetStreamQueue(connection, subjects),
+        queue=queue,
         signals=NatsSignals(connection),
+        blobs=JetStreamBlobs(connection, subjects, queue),
         leases=StoreLeases(store("LEASES"), connection.clock),
         store=store,
     )

@@ -40,6 +40,7 @@ def stream_config(spec: Stream, names: Names, replicas: int) -> Json:
         "num_replicas": replicas,
         "allow_msg_ttl": True,
         "allow_msg_schedules": spec.schedules,
+        "allow_direct": spec.direct,
     }
 
 

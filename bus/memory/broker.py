@@ -5,6 +5,7 @@ from __future__ import annotations
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.errors import Malformed
+from matrixinfer.bus.memory.blobs import MemoryBlobs
 from matrixinfer.bus.memory.bucket import BucketState
 from matrixinfer.bus.memory.link import MemoryLink
 from matrixinfer.bus.memory.queue import MemoryQueue
@@ -44,12 +45,14 @@ class MemoryBroker:
                 raise Malformed(f"there is no bucket {bucket!r} in the topology")
             return MemoryStore(state, link, self._clock, self._timers)
 
+        queue = MemoryQueue(self._streams, link, subjects)
         return Bus(
             subjects=subjects,
             clock=self._clock,
             link=link,
-            queue=MemoryQueue(self._streams, link, subjects),
+            queue=queue,
             signals=MemorySignals(self._hub, link, self._clock, self._timers),
+            blobs=MemoryBlobs(self._streams, link, subjects, queue),
             leases=StoreLeases(store("LEASES"), self._clock),
             store=store,
         )
@@ -73,6 +76,10 @@ class MemoryBroker:
     def lose_bucket(self, bucket: str, prefix: str = "mi") -> None:
         """Its stream was deleted and declared anew: empty, and its revisions begin again. Nobody is told."""
         self._buckets[prefix, bucket].lose()
+
+    def lose_stream(self, stream: str, prefix: str = "mi") -> None:
+        """It was deleted and declared anew: empty. Only for one that nobody consumes."""
+        self._streams.lose(prefix, stream)
 
     def _link(self, bus: Bus) -> MemoryLink:
         if not isinstance(bus.link, MemoryLink):

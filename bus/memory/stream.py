@@ -58,6 +58,11 @@ class StreamState:
                 consumer.ready.append(message.sequence)
         return Stored(self.spec.name, message.sequence)
 
+    def last(self, subject: str) -> Message | None:
+        """The newest message of a subject."""
+        of_subject = self._of_subject.get(subject)
+        return self.messages[next(reversed(of_subject))] if of_subject else None
+
     def remove(self, sequence: int) -> bool:
         message = self.messages.pop(sequence, None)
         if message is None:

@@ -115,6 +115,10 @@ class Streams:
                     stream.close(consumer)
                 self._streams[(prefix, name)] = StreamState(stream.spec, stream.subjects)
 
+    def lose(self, prefix: str, name: str) -> None:
+        stream = self._streams[prefix, name]
+        self._streams[prefix, name] = StreamState(stream.spec, stream.subjects)
+
     def _taking(self, subject: str) -> StreamState:
         for stream in self._streams.values():
             if stream.takes(subject):

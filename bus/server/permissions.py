@@ -27,6 +27,8 @@ def permissions(part: Part, prefix: str) -> Json | None:
     for stream in rights.pulls:
         publish += _pulling(names.stream(stream))
     publish += [f"$JS.API.STREAM.MSG.DELETE.{names.stream(stream)}" for stream in _touched(rights)]
+    for stream in rights.fetches:
+        publish += _fetching(stream, names)
     for bucket in rights.reads:
         publish += _reading(names.bucket_stream(bucket))
     for bucket in rights.writes:
@@ -53,6 +55,11 @@ def _pulling(stream: str) -> list[str]:
         f"$JS.API.CONSUMER.MSG.NEXT.{stream}.>",
         f"$JS.ACK.{stream}.>",
     ]
+
+
+def _fetching(stream: str, names: Names) -> list[str]:
+    families = next(spec.subjects for spec in STREAMS if spec.name == stream)
+    return [f"$JS.API.DIRECT.GET.{names.stream(stream)}.{names.prefix}.{family}" for family in families]
 
 
 def _reading(stream: str) -> list[str]:

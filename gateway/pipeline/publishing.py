@@ -11,10 +11,12 @@ from msgspec import structs
 from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import encode
+from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.errors import BusError, Denied, QueueFull, TooLarge, Unavailable
 from matrixinfer.bus.ids import request_message_id
 from matrixinfer.bus.ports import Stored
 from matrixinfer.gateway.errors import ApiError, BodyTooLarge, BusUnavailable, InternalError, QueueIsFull
+from matrixinfer.gateway.pipeline.bodies import Bodies
 from matrixinfer.gateway.relay.exchange import Exchange
 from matrixinfer.gateway.relay.relay import Relay
 
@@ -40,14 +42,16 @@ def explain(error: BaseException) -> ApiError:
 class Publisher:
     """Posts without waiting for the answer; a refusal ends the exchange, silence is tried again with the same id."""
 
-    def __init__(self, bus: Bus, relay: Relay, background: Background, patience_s: float) -> None:
+    def __init__(self, bus: Bus, relay: Relay, bodies: Bodies, background: Background, patience_s: float) -> None:
         self._bus = bus
         self._relay = relay
+        self._bodies = bodies
         self._background = background
         self._patience_s = patience_s
 
     async def publish(self, exchange: Exchange) -> None:
-        """Send the first attempt. Never raises for what the bus says: the exchange fails instead."""
+        """Send the first attempt; waits only for the storing of a large body. Never raises for what the bus says: the
+        exchange fails instead."""
         started_at = self._bus.clock.monotonic()
         await self._post(exchange, started_at, FIRST_PAUSE_S)
 
@@ -62,17 +66,23 @@ class Publisher:
         await self._post(exchange, now, FIRST_PAUSE_S)
 
     async def _post(self, exchange: Exchange, started_at: float, pause_s: float) -> None:
-        envelope = exchange.envelope
-        subject = self._bus.subjects.infer(envelope.namespace, envelope.modelserver, envelope.shard, envelope.tenant)
-        message_id = request_message_id(envelope.rid, envelope.attempt)
         try:
-            answer = await self._bus.queue.post(
-                subject, encode(envelope), message_id=message_id, ttl_s=max(1.0, envelope.remaining_s)
-            )
+            envelope = await self._bodies.lifted(exchange)
+            if exchange.ended:
+                return  # while its body was being stored
+            answer = await self._send(envelope)
+        except ApiError as error:
+            self._relay.fail(exchange, error.failure())
         except BusError as error:
             self._refused(exchange, error, started_at, pause_s)
-            return
-        answer.add_done_callback(functools.partial(self._answered, exchange, started_at, pause_s))
+        else:
+            answer.add_done_callback(functools.partial(self._answered, exchange, started_at, pause_s))
+
+    async def _send(self, envelope: Envelope) -> asyncio.Future[Stored]:
+        subject = self._bus.subjects.infer(envelope.namespace, envelope.modelserver, envelope.shard, envelope.tenant)
+        message_id = request_message_id(envelope.rid, envelope.attempt)
+        ttl_s = max(1.0, envelope.remaining_s)
+        return await self._bus.queue.post(subject, encode(envelope), message_id=message_id, ttl_s=ttl_s)
 
     def _answered(self, exchange: Exchange, started_at: float, pause_s: float, answer: asyncio.Future[Stored]) -> None:
         error = Unavailable("the connection was closed") if answer.cancelled() else answer.exception()

@@ -35,6 +35,8 @@ class Relay:
         self._exchanges: dict[str, Exchange] = {}
         self._aborted: dict[WorkKey, float] = {}
         self._subscription: Subscription | None = None
+        self.on_forgotten: Callable[[Exchange], None] = lambda _: None
+        """Called once for each exchange, when its door is done with it."""
         self.on_gap: Callable[[Exchange], None] = lambda _: None
         """Called when chunks of a request came early: one before them is missing."""
 
@@ -57,9 +59,12 @@ class Relay:
 
     def forget(self, exchange: Exchange) -> None:
         """The door is done with it. What still runs for it is cancelled. Safe to call twice."""
-        if self._exchanges.pop(exchange.rid, None) is not None and not exchange.ended:
+        if self._exchanges.pop(exchange.rid, None) is None:
+            return
+        if not exchange.ended:
             exchange.ended = True
             self._cancel(exchange)
+        self.on_forgotten(exchange)
 
     def fail(self, exchange: Exchange, failure: Failure) -> None:
         """End it by an error and cancel what runs for it. Does nothing when it has ended."""

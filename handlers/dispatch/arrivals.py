@@ -61,7 +61,7 @@ class Arrivals:
             key=(envelope.rid, envelope.attempt),
             tenant=envelope.tenant,
             gateway=envelope.gateway,
-            prompt_tokens=envelope.prompt_tokens or len(envelope.body) // BYTES_PER_TOKEN,
+            prompt_tokens=envelope.prompt_tokens or envelope.size_bytes // BYTES_PER_TOKEN,
             priority=envelope.priority,
             session=envelope.session,
             adapter=envelope.adapter,

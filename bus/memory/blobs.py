@@ -1,0 +1,36 @@
+"""The memory twin of Blobs."""
+
+from __future__ import annotations
+
+import asyncio
+
+from matrixinfer.bus.errors import Malformed
+from matrixinfer.bus.memory.link import MemoryLink
+from matrixinfer.bus.memory.queue import MemoryQueue
+from matrixinfer.bus.memory.streams import Streams
+from matrixinfer.bus.ports.queue import Stored
+from matrixinfer.bus.subjects import Subjects
+from matrixinfer.bus.topology import BODIES
+
+
+class MemoryBlobs:
+    def __init__(self, streams: Streams, link: MemoryLink, subjects: Subjects, queue: MemoryQueue) -> None:
+        self._streams = streams
+        self._link = link
+        self._subjects = subjects
+        self._queue = queue
+
+    async def put(self, reference: str, data: bytes, *, ttl_s: float) -> asyncio.Future[Stored]:
+        self._subjects.parse_body(reference)
+        return await self._queue.post(reference, data, message_id=reference, ttl_s=ttl_s)
+
+    async def get(self, reference: str) -> bytes | None:
+        self._subjects.parse_body(reference)
+        self._link.require()
+        message = self._streams.get(self._subjects.prefix, BODIES).last(reference)
+        return message.data if message is not None else None
+
+    async def remove(self, stored: Stored) -> bool:
+        if stored.stream != BODIES:
+            raise Malformed(f"a blob to remove is in {BODIES}, not in {stored.stream}")
+        return await self._queue.remove(stored)
