@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.errors import Malformed
@@ -76,6 +78,11 @@ class MemoryBroker:
     def lose_bucket(self, bucket: str, prefix: str = "mi") -> None:
         """Its stream was deleted and declared anew: empty, and its revisions begin again. Nobody is told."""
         self._buckets[prefix, bucket].lose()
+
+    def bound_stream(self, stream: str, max_bytes: int, prefix: str = "mi") -> None:
+        """As if the topology had said so."""
+        state = self._streams.get(prefix, stream)
+        state.spec = dataclasses.replace(state.spec, max_bytes=max_bytes)
 
     def lose_stream(self, stream: str, prefix: str = "mi") -> None:
         """It was deleted and declared anew: empty. Only for one that nobody consumes."""

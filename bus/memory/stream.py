@@ -130,6 +130,8 @@ class StreamState:
     def _make_room(self, subject: str, size: int) -> None:
         if size > self.spec.max_message_bytes:
             raise TooLarge(f"{size} bytes for {subject}: {self.spec.name} takes {self.spec.max_message_bytes}")
+        if size > self.spec.max_bytes:
+            raise QueueFull(f"{size} bytes for {subject}: stream {self.spec.name} holds {self.spec.max_bytes} in all")
         of_subject = self._of_subject.get(subject, {})
         while self.spec.per_subject and len(of_subject) >= self.spec.per_subject:
             self._give_way(next(iter(of_subject)), f"{subject} holds {len(of_subject)} messages, its bound")

@@ -40,6 +40,10 @@ class Rig(Protocol):
         """Its stream is deleted and declared anew: empty, its revisions begin again."""
         ...
 
+    async def bound(self, stream: str, max_bytes: int) -> None:
+        """Make a stream small enough to be filled by a test."""
+        ...
+
     async def restart(self) -> None:
         """The server dies and comes again, without its memory streams."""
         ...
@@ -76,6 +80,9 @@ class MemoryRig:
     async def lose_bucket(self, bucket: str) -> None:
         self._broker.lose_bucket(bucket)
 
+    async def bound(self, stream: str, max_bytes: int) -> None:
+        self._broker.bound_stream(stream, max_bytes)
+
     async def restart(self) -> None:
         self._broker.restart(lose_memory_streams=True)
 
@@ -107,9 +114,21 @@ class ServerRig:
         await connection.api.call(f"STREAM.DELETE.{connection.names.bucket_stream(bucket)}")
         await connection.prepare()
 
+    async def bound(self, stream: str, max_bytes: int) -> None:
+        await bound_stream(self.other, stream, max_bytes)
+
     async def restart(self) -> None:
         await self._server.restart()
         await eventually(lambda: self.bus.link.is_up() and self.other.link.is_up(), timeout_s=10.0)
+
+
+async def bound_stream(bus: Bus, stream: str, max_bytes: int) -> None:
+    """On a server: until the topology is declared the next time."""
+    connection = bus.link
+    assert isinstance(connection, Connection)
+    name = connection.names.stream(stream)
+    config = (await connection.api.call(f"STREAM.INFO.{name}"))["config"]
+    await connection.api.call(f"STREAM.UPDATE.{name}", {**config, "max_bytes": max_bytes})
 
 
 @contextlib.asynccontextmanager

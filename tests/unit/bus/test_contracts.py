@@ -20,6 +20,7 @@ import pytest
 
 from matrixinfer.bus import contracts
 from matrixinfer.bus.contracts import decode, encode
+from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.errors import Malformed
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "contracts_v1.json").read_text())
@@ -96,3 +97,10 @@ def test_what_a_newer_version_adds_is_ignored(name: str) -> None:
 def test_a_message_that_is_not_of_the_contract_is_malformed_and_says_which_was_expected() -> None:
     with pytest.raises(Malformed, match="expected the message Envelope"):
         decode(encode(["no", "envelope"]), CONTRACTS["Envelope"])
+
+
+def test_an_envelope_tells_the_size_of_its_body_wherever_that_is() -> None:
+    envelope = sample(Envelope)
+
+    assert envelope.size_bytes == len(b"bytes")
+    assert msgspec.structs.replace(envelope, body=b"", body_ref="mi.body.a.b.c", body_bytes=99).size_bytes == 99

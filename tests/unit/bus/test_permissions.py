@@ -32,6 +32,13 @@ def may(part: Part, verb: str, subject: str, prefix: str = "mi") -> bool:
         (Part.GATEWAY, "publish", "$JS.API.CONSUMER.MSG.NEXT.REQUESTS.d-1", False),
         (Part.GATEWAY, "publish", "$KV.LEASES.pool.a", False),
         (Part.GATEWAY, "publish", "$JS.API.STREAM.MSG.GET.KV_LEASES", False),
+        (Part.GATEWAY, "publish", "mi.body.ns.ms.rid", True),
+        (Part.GATEWAY, "publish", "$JS.API.STREAM.MSG.DELETE.BODIES", True),
+        (Part.GATEWAY, "publish", "$JS.API.DIRECT.GET.BODIES.mi.body.ns.ms.rid", False),
+        (Part.HANDLERS, "publish", "$JS.API.DIRECT.GET.BODIES.mi.body.ns.ms.rid", False),
+        (Part.AGENT, "publish", "$JS.API.DIRECT.GET.BODIES.mi.body.ns.ms.rid", True),
+        (Part.AGENT, "publish", "mi.body.ns.ms.rid", False),
+        (Part.AGENT, "publish", "$JS.API.STREAM.MSG.DELETE.BODIES", False),
         (Part.AGENT, "publish", "$JS.API.CONSUMER.MSG.NEXT.WORK.a-ns-pod", True),
         (Part.AGENT, "publish", "$JS.API.CONSUMER.MSG.NEXT.REQUESTS.d-1", False),
         (Part.AGENT, "publish", "$JS.API.STREAM.MSG.GET.REQUESTS", False),
@@ -58,6 +65,8 @@ def test_another_installations_subjects_and_streams_are_out_of_reach() -> None:
     assert not may(Part.GATEWAY, "publish", "mi.infer.ns.ms.0.t", prefix="two")
     assert may(Part.AGENT, "publish", "$JS.API.CONSUMER.MSG.NEXT.two_WORK.a", prefix="two")
     assert not may(Part.AGENT, "publish", "$JS.API.CONSUMER.MSG.NEXT.WORK.a", prefix="two")
+    assert may(Part.AGENT, "publish", "$JS.API.DIRECT.GET.two_BODIES.two.body.ns.ms.rid", prefix="two")
+    assert not may(Part.AGENT, "publish", "$JS.API.DIRECT.GET.BODIES.mi.body.ns.ms.rid", prefix="two")
 
 
 def test_the_servers_limits_hold_the_whole_topology_several_times(tmp_path: Path) -> None:

@@ -28,6 +28,13 @@ def test_the_subject_of_a_request_gives_its_parts_back(
     assert subjects.parse_infer(subject) == (namespace, modelserver, shard, tenant)
 
 
+@given(prefixes, names, names, names)
+def test_the_reference_to_a_body_gives_its_parts_back(
+    subjects: Subjects, namespace: str, modelserver: str, rid: str
+) -> None:
+    assert subjects.parse_body(subjects.body(namespace, modelserver, rid)) == (namespace, modelserver, rid)
+
+
 @given(prefixes, names, names)
 def test_the_subjects_of_a_pod_give_its_names_back(subjects: Subjects, namespace: str, pod: str) -> None:
     assert subjects.parse_work(subjects.work(namespace, pod)) == (namespace, pod)

@@ -28,8 +28,9 @@ class Rig:
     worker: Worker
     far: FarSide
 
-    async def begin(self, *, timeout_s: float = 300.0, stream: bool = True) -> Exchange:
-        body = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user"}], "stream": stream})
+    async def begin(self, *, timeout_s: float = 300.0, stream: bool = True, pad_to: int = 0) -> Exchange:
+        """`pad_to` bytes are the length of the body, where it is shorter: JSON may end in blanks."""
+        body = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user"}], "stream": stream}).ljust(pad_to)
         headers = {b"x-request-timeout-s": str(timeout_s).encode()}
         exchange = await self.worker.intake.begin(Ask("", "chat.completions", "default", headers, body))
         await self.clock.advance(0)
