@@ -62,7 +62,7 @@ class Worker:
         self._background = Background()
         self.serving = Serving(bus)
         self.relay = Relay(bus, new_gateway_id(), self._background)
-        bodies = Bodies(bus, self.relay, self._background, settings.inline_body_bytes)
+        bodies = Bodies(bus, self.relay, settings.inline_body_bytes)
         publisher = Publisher(bus, self.relay, bodies, self._background, settings.post_patience_s)
         questions = Questions(bus, self.relay, publisher.republish)
         self.watchdog = Watchdog(bus, self.relay, questions, self._background)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
-from matrixinfer.bus.errors import Malformed
+from matrixinfer.bus.errors import Malformed, Unavailable
 from matrixinfer.bus.memory.link import MemoryLink
 from matrixinfer.bus.memory.queue import MemoryQueue
 from matrixinfer.bus.memory.streams import Streams
@@ -30,7 +31,11 @@ class MemoryBlobs:
         message = self._streams.get(self._subjects.prefix, BODIES).last(reference)
         return message.data if message is not None else None
 
-    async def remove(self, stored: Stored) -> bool:
+    def remove(self, stored: Stored) -> None:
         if stored.stream != BODIES:
             raise Malformed(f"a blob to remove is in {BODIES}, not in {stored.stream}")
-        return await self._queue.remove(stored)
+        with contextlib.suppress(Unavailable):
+            self._link.send(lambda: self._delete(stored.sequence))
+
+    def _delete(self, sequence: int) -> None:
+        self._streams.get(self._subjects.prefix, BODIES).remove(sequence)

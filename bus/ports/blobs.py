@@ -31,6 +31,6 @@ class Blobs(Protocol):
         """
         ...
 
-    async def remove(self, stored: Stored) -> bool:
-        """Delete what a `put` stored; False when it was no longer there. Raises Unavailable, Denied."""
+    def remove(self, stored: Stored) -> None:
+        """Delete what a `put` stored. Sent, not confirmed: what was not deleted goes by its time to live."""
         ...

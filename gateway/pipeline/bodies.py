@@ -5,20 +5,15 @@ In this order an envelope in REQUESTS always finds its body: a body that is not 
 
 from __future__ import annotations
 
-import logging
-
 from msgspec import structs
 
-from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts.envelope import Envelope
-from matrixinfer.bus.errors import BusError, QueueFull
+from matrixinfer.bus.errors import QueueFull
 from matrixinfer.bus.ports import Stored
 from matrixinfer.gateway.errors import Overloaded
 from matrixinfer.gateway.relay.exchange import Exchange
 from matrixinfer.gateway.relay.relay import Relay
-
-log = logging.getLogger("matrixinfer.gateway.bodies")
 
 OUTLIVES_S = 5.0
 """How much longer than its request a body lives, should its gateway not delete it: the agent's clock may be behind."""
@@ -30,9 +25,8 @@ class Bodies:
     Up to `inline_bytes` a body stays in its envelope.
     """
 
-    def __init__(self, bus: Bus, relay: Relay, background: Background, inline_bytes: int) -> None:
+    def __init__(self, bus: Bus, relay: Relay, inline_bytes: int) -> None:
         self._bus = bus
-        self._background = background
         self._inline_bytes = inline_bytes
         self._stored: dict[tuple[str, int], Stored] = {}
         """By rid and attempt: a request that the bus forgot is published anew, with its body."""
@@ -59,7 +53,7 @@ class Bodies:
             text = "too many large requests are under way; try again later"
             raise Overloaded(text, retry_after_s=1.0) from error
         if exchange.ended:
-            self._remove(stored)
+            self._bus.blobs.remove(stored)
         else:
             self._stored[envelope.rid, envelope.attempt] = stored
 
@@ -67,13 +61,4 @@ class Bodies:
         for attempt in range(1, exchange.envelope.attempt + 1):
             stored = self._stored.pop((exchange.rid, attempt), None)
             if stored is not None:
-                self._remove(stored)
-
-    def _remove(self, stored: Stored) -> None:
-        self._background.spawn(self._delete(stored), f"delete of body {stored.sequence}")
-
-    async def _delete(self, stored: Stored) -> None:
-        try:
-            await self._bus.blobs.remove(stored)
-        except BusError as error:  # its time to live ends it
-            log.info("body %d could not be deleted: %s", stored.sequence, error)
+                self._bus.blobs.remove(stored)

@@ -43,7 +43,12 @@ class Agent:
         self._running: asyncio.Task[None] | None = None
 
     async def start(self, **engine_config: float) -> None:
-        config = {"prefill_tokens_per_s": 0, "decode_step_s": 0, "decode_step_per_request_s": 0, "slots": 4}
+        config: dict[str, float] = {
+            "prefill_tokens_per_s": 0,
+            "decode_step_s": 0,
+            "decode_step_per_request_s": 0,
+            "slots": 4,
+        }
         config |= {"kv_capacity_tokens": 10_000_000, **engine_config}
         engine = registry.create("Simulated", "", MODEL, config)
         info = await engine.start()
