@@ -41,8 +41,8 @@ class GatewaySettings(Settings):
 
     inline_body_bytes: int = Field(default=16 * 1024, ge=0, le=7 * MIB)
     """Largest request body that travels inside its envelope, in bytes; a larger one is stored on the bus once, and only
-    the agent that runs the request reads it. Below this, a body carried along costs less than its own storing, reading
-    and deleting. `body_limit_bytes` or more turns it off, for as long as agents of an older version are there."""
+    the agent that runs the request reads it. From here on a pool's one dispatcher does less; below some
+    40 KiB the other parts do more for it. `body_limit_bytes` or more turns it off, while older agents are there."""
 
     default_deadline_s: float = Field(default=300.0, ge=1)
     """Time that a request has when neither its `x-request-timeout-s` header nor its route says otherwise."""

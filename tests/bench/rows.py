@@ -54,7 +54,7 @@ async def throughput(rig: Rig, seconds: float) -> list[Pair]:
         request = chat(1024, stream=False, tokens=8)
         name = f"whole, 1 KB, c={connections}"
         pairs.append(await measure(rig, name, request, connections=connections, seconds=seconds, requests=10**9))
-    for kilobytes in (50, 400):
+    for kilobytes in (50, 400, 4000):
         request = chat(kilobytes * 1024, stream=False, tokens=8)
         name = f"whole, {kilobytes} KB, c=16"
         pairs.append(await measure(rig, name, request, connections=16, seconds=seconds, requests=10**9))
