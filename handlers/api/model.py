@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from matrixinfer.handlers.api.meta import Condition, DnsLabel, Part, Resource
+from matrixinfer.handlers.api.modelinfer import MOST_PODS
 from matrixinfer.handlers.api.modelroute import ModelMatch
 from matrixinfer.handlers.api.pod import EnvVar
 
@@ -35,10 +36,10 @@ class Backend(Part):
     model_uri: Annotated[str, Field(pattern=r"^([a-z][a-z0-9+.-]*://\S+)?$")] = ""
     """Where the weights come from, as `scheme://…`; may be empty for engines without weights."""
 
-    min_replicas: Annotated[int, Field(ge=0, le=1_000_000)] = 1
+    min_replicas: Annotated[int, Field(ge=0)] = 1
     """Replicas to start with, and the least that scaling leaves."""
 
-    max_replicas: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    max_replicas: Annotated[int, Field(ge=0)] | None = None
     """The most that scaling makes; absent: as many as `minReplicas`."""
 
     route_weight: Annotated[int, Field(ge=0, le=100)] = 100
@@ -69,6 +70,20 @@ class ModelSpec(Part):
 
     model_match: ModelMatch | None = None
     """Restricts the generated route to requests that match."""
+
+    @model_validator(mode="after")
+    def _few_enough_pods(self) -> Self:
+        for field, counts in (
+            ("minReplicas", [backend.min_replicas for backend in self.backends]),
+            ("maxReplicas", [backend.max_replicas or 0 for backend in self.backends]),
+        ):
+            if sum(counts) > MOST_PODS:
+                terms = " + ".join(f"{b.name}: {count}" for b, count in zip(self.backends, counts, strict=True))
+                raise ValueError(
+                    f"{field} of all backends ({terms}) makes {sum(counts)} pods; "
+                    f"expected at most {MOST_PODS} pods for one Model"
+                )
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

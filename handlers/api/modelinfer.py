@@ -11,6 +11,9 @@ from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource
 from matrixinfer.handlers.api.pod import PodSpec
 
 LONGEST_POD_NAME = 63
+MOST_PODS = 2000
+"""Of one object. Whoever reconciles it looks at all its pods in one go, on the loop that dispatches requests too."""
+
 RoleName = Annotated[str, Field(min_length=1, max_length=12, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
 
 
@@ -34,13 +37,13 @@ class PodTemplate(Part):
 
 class Role(Part):
     name: RoleName
-    replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    replicas: Annotated[int, Field(ge=0)] = 1
     """Instances of this role in each group."""
 
     entry_template: PodTemplate
     """The pod of an instance that takes requests."""
 
-    worker_replicas: Annotated[int, Field(ge=0, le=1000)] = 0
+    worker_replicas: Annotated[int, Field(ge=0)] = 0
     """Further pods of each instance, made from `workerTemplate`."""
 
     worker_template: PodTemplate | None = None
@@ -50,6 +53,11 @@ class Role(Part):
         if self.worker_replicas and self.worker_template is None:
             raise ValueError(f"workerTemplate is missing: workerReplicas is {self.worker_replicas}")
         return self
+
+    @property
+    def pods(self) -> int:
+        """Of each group."""
+        return self.replicas * (1 + self.worker_replicas)
 
 
 class InferGroupTemplate(Part):
@@ -65,11 +73,24 @@ class InferGroupTemplate(Part):
 
 
 class ModelInferSpec(Part):
-    replicas: Annotated[int, Field(ge=0, le=1_000_000)] = 1
+    replicas: Annotated[int, Field(ge=0)] = 1
     """Number of groups."""
 
     template: InferGroupTemplate
     recovery_policy: RecoveryPolicy = RecoveryPolicy.ROLE
+
+    @model_validator(mode="after")
+    def _few_enough_pods(self) -> Self:
+        """A group counts even when it is empty, and so does an instance: each is looked at."""
+        roles = self.template.roles
+        if self.replicas * max(1, sum(role.pods for role in roles)) > MOST_PODS:
+            group = " + ".join(f"{role.name}: {role.replicas} x (1 + {role.worker_replicas})" for role in roles)
+            pods = self.replicas * sum(role.pods for role in roles)
+            raise ValueError(
+                f"replicas {self.replicas} x ({group}; replicas x (1 + workerReplicas) of each role) "
+                f"makes {pods} pods; expected at most {MOST_PODS} pods, and as many groups, for one ModelInfer"
+            )
+        return self
 
 
 class ModelInferStatus(Part):

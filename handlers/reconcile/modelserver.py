@@ -29,7 +29,8 @@ def decide(
     older = [other for other in others if other.age_order < server.age_order and not other.is_terminating]
     selected = [pod for pod in pods if server.selects(pod)]
     lost = [pod for pod in selected if any(other.selects(pod) for other in older)]
-    own = [pod for pod in selected if pod not in lost]
+    lost_keys = {pod.key for pod in lost}
+    own = [pod for pod in selected if pod.key not in lost_keys]
     members = [pod for pod in own if _takes_requests(pod) or _leaves(server, pod, serving)]
     wanted: dict[str, Contract] = {pool_key(*_names(server)): _pool(server)}
     wanted |= {pod_key(*_names(server), pod.metadata.name): _member(server, pod) for pod in members}

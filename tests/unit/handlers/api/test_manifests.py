@@ -123,6 +123,44 @@ def test_a_person_is_told_which_document_which_field_and_what_was_expected(text,
     assert len(problems(text)) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            MODEL.replace("minReplicas: 3", "minReplicas: 1000000"),
+            "document 1 (Model m): spec: minReplicas of all backends (a: 1000000) makes 1000000 pods; "
+            "expected at most 2000 pods for one Model",
+        ),
+        (
+            MODEL.replace("minReplicas: 3", "minReplicas: 1500") + "    - {name: b, type: Simulated, minReplicas: 501}",
+            "minReplicas of all backends (a: 1500 + b: 501) makes 2001 pods",
+        ),
+        (MODEL.replace("minReplicas: 3", "maxReplicas: 2001"), "maxReplicas of all backends (a: 2001) makes 2001 pods"),
+        (
+            INFER.replace("spec:\n", "spec:\n  replicas: 3\n").replace(
+                "entryTemplate: {spec: {containers: [{name: c}]}}}",
+                "entryTemplate: &t {spec: {containers: [{name: c}]}}, workerTemplate: *t, replicas: 7, "
+                "workerReplicas: 99}",
+            ),
+            "document 1 (ModelInfer i): spec: replicas 3 x (server: 7 x (1 + 99); replicas x (1 + workerReplicas) of "
+            "each role) makes 2100 pods; expected at most 2000 pods, and as many groups, for one ModelInfer",
+        ),
+        (
+            INFER.replace("spec:\n", "spec:\n  replicas: 1000000\n").replace("server,", "server, replicas: 0,"),
+            "replicas 1000000 x (server: 0 x (1 + 0)",
+        ),
+    ],
+)
+def test_more_pods_than_one_object_may_have_are_refused_with_the_product_and_the_bound(text, expected):
+    (problem,) = problems(text)
+    assert expected in problem
+
+
+def test_as_many_pods_as_one_object_may_have_are_accepted():
+    assert parse_manifests(MODEL.replace("minReplicas: 3", "minReplicas: 2000"))
+    assert parse_manifests(INFER.replace("spec:\n", "spec:\n  replicas: 2000\n"))
+
+
 def test_every_problem_of_every_document_is_told_at_once():
     found = problems(f"{MODEL.replace('name: a', 'name: A')}\n---\n{POD.replace('v1', 'v2')}")
     assert len(found) == 2

@@ -14,6 +14,7 @@ from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
 from matrixinfer.handlers.errors import Conflicted
 from matrixinfer.handlers.reconcile.loop import CONFLICT_RETRY_S, FIRST_RETRY_S, LAST_RETRY_S, Loop
+from matrixinfer.handlers.reconcile.modelinfer import NEXT_PORTION_S, PORTION
 from matrixinfer.handlers.reconcile.triggers import Key
 
 SERVER = """
@@ -97,6 +98,17 @@ async def test_a_conflict_is_looked_at_again_almost_at_once(monkeypatch):
 
         monkeypatch.setattr(place.cluster, "apply", lost)
         assert (await place.verdict(Key("ModelInfer", "default", "i"))).after_s == CONFLICT_RETRY_S
+
+
+async def test_the_rest_of_a_large_object_comes_after_a_turn_of_the_others():
+    key = Key("ModelInfer", "default", "i")
+    async with Place() as place:
+        (_, infer) = parse_manifests(SERVER.replace("spec:\n  template", "spec:\n  replicas: 150\n  template"))
+        await place.cluster.apply(infer)
+        assert (await place.verdict(key)).after_s == NEXT_PORTION_S
+        assert len(place.cluster.list(Pod)) == PORTION
+        await place.loop.reconcile(key)
+        assert len(place.cluster.list(Pod)) == 150
 
 
 async def test_a_defect_is_told_with_its_traceback_and_tried_again(monkeypatch, caplog):

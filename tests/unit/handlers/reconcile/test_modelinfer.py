@@ -8,6 +8,7 @@ from matrixinfer.handlers.api.conditions import find
 from matrixinfer.handlers.api.meta import Metadata
 from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.pod import Container, Pod, PodSpec
+from matrixinfer.handlers.reconcile.modelinfer import NEXT_PORTION_S, PORTION
 from support.resource_world import World
 
 INFER = """
@@ -148,3 +149,31 @@ def test_a_pod_of_somebody_else_is_left_alone_and_the_status_names_it():
     assert progressing.reason == "NameTaken"
     assert "i-0-prefill-0-0" in progressing.message
     assert world.names(Pod) == ALL
+
+
+def test_a_large_object_is_made_and_unmade_in_portions_and_says_how_far_it_is():
+    world = World()
+    many = INFER.replace("replicas: 2\n  recovery", "replicas: 60\n  recovery")
+    world.write(many)
+    counts = []
+    while (plan := world.decide(world.one(ModelInfer, "i"))).applies:
+        world.act(plan)
+        counts.append((len(plan.applies), plan.again_after_s))
+    assert counts == [(PORTION, NEXT_PORTION_S), (PORTION, NEXT_PORTION_S), (240 - 2 * PORTION, None)]
+    assert plan.is_empty
+    assert world.one(ModelInfer, "i").status.replicas == 60
+    world.node_runs_pods()
+    world.write(INFER.replace("replicas: 2\n  recovery", "replicas: 0\n  recovery"))
+    counts = []
+    while (plan := world.decide(world.one(ModelInfer, "i"))).deletes:
+        world.act(plan)
+        counts.append((len(plan.deletes), plan.again_after_s))
+    assert counts == [(PORTION, NEXT_PORTION_S), (PORTION, NEXT_PORTION_S), (240 - 2 * PORTION, None)]
+
+
+def test_a_portion_counts_the_groups_that_it_begins():
+    world = World()
+    world.write(INFER.replace("replicas: 2\n  recovery", "replicas: 60\n  recovery"))
+    world.act(world.decide(world.one(ModelInfer, "i")))
+    assert len(world.names(Pod)) == PORTION
+    assert world.one(ModelInfer, "i").status.replicas == PORTION // len(GROUP)
