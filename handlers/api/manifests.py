@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Iterator
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from matrixinfer.handlers.api.meta import DEFAULT_NAMESPACE, PATTERN_MEANINGS, Resource
+from matrixinfer.handlers.api.documents import documents
+from matrixinfer.handlers.api.meta import DEFAULT_NAMESPACE, Resource
 from matrixinfer.handlers.api.registry import KINDS, Kind
+from matrixinfer.handlers.api.sentences import expectation, shown
 from matrixinfer.handlers.errors import BadManifest
 
 _FILLED_BY_THE_CLUSTER = (
@@ -24,6 +24,8 @@ _FILLED_BY_THE_CLUSTER = (
     "deletionGracePeriodSeconds",
     "managedFields",
 )
+MOST_PROBLEMS = 50
+"""Told at once, of one document and of all: nobody reads more."""
 
 
 def parse_manifests(text: str, namespace: str = DEFAULT_NAMESPACE) -> list[Resource]:
@@ -34,13 +36,15 @@ def parse_manifests(text: str, namespace: str = DEFAULT_NAMESPACE) -> list[Resou
     """
     resources: list[Resource] = []
     problems: list[str] = []
-    for number, document in enumerate(_documents(text), start=1):
+    for number, document in enumerate(documents(text), start=1):
         try:
             resources.append(read_manifest(document, namespace, where=f"document {number}"))
         except BadManifest as error:
             problems += error.problems
     if not problems and not resources:
         problems.append("no objects: the text holds no YAML document")
+    if len(problems) > MOST_PROBLEMS:
+        problems[MOST_PROBLEMS:] = ["and more; mend these first"]
     if problems:
         raise BadManifest(problems)
     return resources
@@ -49,39 +53,34 @@ def parse_manifests(text: str, namespace: str = DEFAULT_NAMESPACE) -> list[Resou
 def read_manifest(document: object, namespace: str, *, where: str) -> Resource:
     """One document as a resource. `where` begins each problem."""
     if not isinstance(document, dict):
-        raise BadManifest([f"{where}: expected an object with apiVersion, kind and metadata, got {_shown(document)}"])
+        raise BadManifest([f"{where}: expected an object with apiVersion, kind and metadata, got {shown(document)}"])
     kind = _kind_of(document, where)
     body = {name: value for name, value in document.items() if name != "status"}
     metadata = body.get("metadata")
     if isinstance(metadata, dict):
         kept = {name: value for name, value in metadata.items() if name not in _FILLED_BY_THE_CLUSTER}
         body["metadata"] = {"namespace": namespace} | kept
-        where = f"{where} ({kind.name} {kept.get('name', 'without a name')})"
+        where = f"{where} ({kind.name} {_name(kept)})"
     try:
         return kind.type.model_validate(body)
     except ValidationError as error:
-        problems = [f"{where}: {_sentence(kind, detail)}" for detail in error.errors() if not _is_echo(detail)]
+        details = [detail for detail in error.errors() if not _is_echo(detail)]
+        problems = [f"{where}: {_sentence(kind, detail)}" for detail in details[: MOST_PROBLEMS + 1]]
         raise BadManifest(problems) from error
 
 
-def _documents(text: str) -> Iterator[object]:
-    try:
-        for document in yaml.safe_load_all(text):
-            if document is not None:
-                yield document
-    except yaml.YAMLError as error:
-        sentence = str(error).replace('in "<unicode string>", ', "at ")
-        raise BadManifest([f"not YAML: {sentence}"]) from error
+def _name(metadata: dict[Any, Any]) -> str:
+    name = metadata.get("name", "without a name")
+    return name if isinstance(name, str) else shown(name)
 
 
 def _kind_of(document: dict[Any, Any], where: str) -> Kind:
-    kind = KINDS.get(str(document.get("kind")))
+    name = document.get("kind")
+    kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise BadManifest(
-            [f"{where}: kind: expected one of {', '.join(sorted(KINDS))}, got {_shown(document.get('kind'))}"]
-        )
+        raise BadManifest([f"{where}: kind: expected one of {', '.join(sorted(KINDS))}, got {shown(name)}"])
     if document.get("apiVersion") != kind.api_version:
-        got = _shown(document.get("apiVersion"))
+        got = shown(document.get("apiVersion"))
         raise BadManifest([f"{where}: apiVersion: expected {kind.api_version!r} for a {kind.name}, got {got}"])
     return kind
 
@@ -92,17 +91,15 @@ def _is_echo(detail: ErrorDetails) -> bool:
 
 
 def _sentence(kind: Kind, detail: ErrorDetails) -> str:
-    path, got = _path(detail["loc"]), detail["input"]
+    path = _path(detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown field{_suggestion(kind, str(detail['loc'][-1]))}"
     if detail["type"] == "missing":
         return f"{path}: missing"
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "string_pattern_mismatch":
-        message = PATTERN_MEANINGS.get(detail["ctx"]["pattern"], message)
     if detail["type"] == "value_error":
+        message = detail["msg"].removeprefix("Value error, ")
         return f"{path}: {message}" if path else message
-    return f"{path}: {message[0].lower()}{message[1:]}, got {_shown(got)}"
+    return f"{path}: {expectation(detail)}, got {shown(detail['input'])}"
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -124,10 +121,3 @@ def _field_names(type_: type[Resource]) -> frozenset[str]:
     return frozenset(
         name for part in (schema, *schema.get("$defs", {}).values()) for name in part.get("properties", {})
     )
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "nothing"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -12,22 +12,18 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from matrixinfer.handlers.api.patterns import DNS_LABEL, DNS_NAME, LABEL_VALUE
+
 GROUP_VERSION = "matrixinfer.ai/v1alpha1"
 DEFAULT_NAMESPACE = "default"
 
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_LABEL_PATTERN = f"^{_LABEL}$"
-_NAME_PATTERN = rf"^{_LABEL}(\.{_LABEL})*$"
-PATTERN_MEANINGS = {
-    _LABEL_PATTERN: "expected lower case letters, digits and '-', beginning and ending with a letter or digit",
-    _NAME_PATTERN: "expected lower case letters, digits, '-' and '.', beginning and ending with a letter or digit",
-}
-"""What a pattern says, for people."""
-
-DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=_LABEL_PATTERN)]
-DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=_NAME_PATTERN)]
-LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
+DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)]
+LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
 Labels = dict[str, LabelValue]
+Whole = Annotated[int, Field(strict=True)]
+"""A number as Kubernetes takes it: neither `yes` nor `"2"` is one."""
+Flag = Annotated[bool, Field(strict=True)]
 
 
 def _outside(field: str) -> str:
@@ -54,8 +50,8 @@ class OwnerReference(Part):
     kind: str
     name: str
     uid: str
-    controller: bool | None = None
-    block_owner_deletion: bool | None = None
+    controller: Flag | None = None
+    block_owner_deletion: Flag | None = None
 
 
 class Metadata(Part):

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from matrixinfer.handlers.api.meta import Condition, DnsLabel, Part, Resource
+from matrixinfer.handlers.api.meta import Condition, DnsLabel, Part, Resource, Whole
 from matrixinfer.handlers.api.modelinfer import MOST_PODS
 from matrixinfer.handlers.api.modelroute import ModelMatch
+from matrixinfer.handlers.api.patterns import MODEL_URI, SERVED_NAME
 from matrixinfer.handlers.api.pod import EnvVar
 
 LONGEST_CHILD_NAME = 40
@@ -33,16 +34,16 @@ class Backend(Part):
 
     type: BackendType
 
-    model_uri: Annotated[str, Field(pattern=r"^([a-z][a-z0-9+.-]*://\S+)?$")] = ""
+    model_uri: Annotated[str, Field(pattern=MODEL_URI)] = ""
     """Where the weights come from, as `scheme://…`; may be empty for engines without weights."""
 
-    min_replicas: Annotated[int, Field(ge=0)] = 1
+    min_replicas: Annotated[Whole, Field(ge=0)] = 1
     """Replicas to start with, and the least that scaling leaves."""
 
-    max_replicas: Annotated[int, Field(ge=0)] | None = None
+    max_replicas: Annotated[Whole, Field(ge=0)] | None = None
     """The most that scaling makes; absent: as many as `minReplicas`."""
 
-    route_weight: Annotated[int, Field(ge=0, le=100)] = 100
+    route_weight: Annotated[Whole, Field(ge=0, le=100)] = 100
     """Share of the model's requests, relative to the other backends'."""
 
     config: dict[str, Any] = Field(default={})
@@ -60,7 +61,7 @@ class Backend(Part):
 
 
 class ModelSpec(Part):
-    name: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9]?[-A-Za-z0-9._/:]*$")] = ""
+    name: Annotated[str, Field(max_length=128, pattern=SERVED_NAME)] = ""
     """What clients write as `model`; empty: the object's own name."""
 
     owner: str = ""

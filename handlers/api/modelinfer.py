@@ -7,14 +7,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource
+from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource, Whole
+from matrixinfer.handlers.api.patterns import ROLE_NAME
 from matrixinfer.handlers.api.pod import PodSpec
 
 LONGEST_POD_NAME = 63
 MOST_PODS = 2000
 """Of one object. Whoever reconciles it looks at all its pods in one go, on the loop that dispatches requests too."""
 
-RoleName = Annotated[str, Field(min_length=1, max_length=12, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
+RoleName = Annotated[str, Field(min_length=1, max_length=12, pattern=ROLE_NAME)]
 
 
 class RecoveryPolicy(StrEnum):
@@ -37,13 +38,13 @@ class PodTemplate(Part):
 
 class Role(Part):
     name: RoleName
-    replicas: Annotated[int, Field(ge=0)] = 1
+    replicas: Annotated[Whole, Field(ge=0)] = 1
     """Instances of this role in each group."""
 
     entry_template: PodTemplate
     """The pod of an instance that takes requests."""
 
-    worker_replicas: Annotated[int, Field(ge=0)] = 0
+    worker_replicas: Annotated[Whole, Field(ge=0)] = 0
     """Further pods of each instance, made from `workerTemplate`."""
 
     worker_template: PodTemplate | None = None
@@ -73,7 +74,7 @@ class InferGroupTemplate(Part):
 
 
 class ModelInferSpec(Part):
-    replicas: Annotated[int, Field(ge=0)] = 1
+    replicas: Annotated[Whole, Field(ge=0)] = 1
     """Number of groups."""
 
     template: InferGroupTemplate

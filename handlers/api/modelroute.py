@@ -7,9 +7,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from matrixinfer.handlers.api.meta import Condition, DnsName, Part, Resource
+from matrixinfer.handlers.api.meta import Condition, DnsName, Part, Resource, Whole
+from matrixinfer.handlers.api.patterns import DURATION
 
-Duration = Annotated[str, Field(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")]
+Duration = Annotated[str, Field(pattern=DURATION)]
 """Kubernetes' durations: `500ms`, `90s`, `1h30m`."""
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -35,7 +36,7 @@ class TargetModel(Part):
     model_server_name: DnsName
     """A ModelServer of the route's own namespace."""
 
-    weight: Annotated[int, Field(ge=0, le=100)] = 100
+    weight: Annotated[Whole, Field(ge=0, le=100)] = 100
     """Share of the rule's requests, relative to the other targets'."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource
+from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource, Whole
 from matrixinfer.handlers.api.model import BackendType
 
 MatchLabels = Annotated[Labels, Field(min_length=1)]
@@ -27,7 +27,7 @@ class WorkloadSelector(Part):
 
 
 class WorkloadPort(Part):
-    port: Annotated[int, Field(ge=1, le=65535)]
+    port: Annotated[Whole, Field(ge=1, le=65535)]
     protocol: Literal["http", "https"] = "http"
 
 

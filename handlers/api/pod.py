@@ -7,7 +7,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from matrixinfer.handlers.api.conditions import is_true
-from matrixinfer.handlers.api.meta import Condition, DnsLabel, Part, Resource
+from matrixinfer.handlers.api.meta import Condition, DnsLabel, Part, Resource, Whole
+from matrixinfer.handlers.api.patterns import FOR_A_PROCESS, VARIABLE
+
+ProcessText = Annotated[str, Field(pattern=FOR_A_PROCESS)]
+"""A word of a command line, a value of the environment, a folder."""
 
 
 class FieldSelector(Part):
@@ -19,8 +23,8 @@ class EnvSource(Part):
 
 
 class EnvVar(Part):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-    value: str = ""
+    name: Annotated[str, Field(pattern=VARIABLE)]
+    value: ProcessText = ""
     value_from: EnvSource | None = None
 
 
@@ -28,16 +32,16 @@ class Container(Part):
     name: DnsLabel
     image: str = ""
     """Ignored by a node that runs containers as processes."""
-    command: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
+    command: tuple[ProcessText, ...] = ()
+    args: tuple[ProcessText, ...] = ()
     env: tuple[EnvVar, ...] = ()
-    working_dir: str = ""
+    working_dir: ProcessText = ""
 
 
 class PodSpec(Part):
     containers: Annotated[tuple[Container, ...], Field(min_length=1)]
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
-    termination_grace_period_seconds: Annotated[int, Field(ge=0)] = 30
+    termination_grace_period_seconds: Annotated[Whole, Field(ge=0)] = 30
     """Seconds between the request to stop and the end by force."""
     node_name: str | None = None
     """Who runs it; set by the node or by Kubernetes' scheduler, never by us."""

@@ -96,7 +96,7 @@ def test_what_only_the_cluster_can_say_is_left_out():
         (MODEL.replace("name: a, ", ""), "document 1 (Model m): spec.backends[0].name: missing"),
         (
             MODEL.replace("Simulated", "Triton"),
-            "document 1 (Model m): spec.backends[0].type: input should be 'LlamaCpp' or 'Simulated', got 'Triton'",
+            "document 1 (Model m): spec.backends[0].type: expected 'LlamaCpp' or 'Simulated', got 'Triton'",
         ),
         (
             MODEL.replace("name: m}", "name: M_1}"),
@@ -113,7 +113,7 @@ def test_what_only_the_cluster_can_say_is_left_out():
         ),
         (ROUTE.replace("modelName: m", "modelName: ''"), "modelName or loraAdapters must be set"),
         (ROUTE.replace("{modelServerName: s}", "{modelServerName: s, weight: 0}"), "needs a weight above 0"),
-        (SERVER.replace("{app: x}", "{}"), "spec.workloadSelector.matchLabels: dictionary should have at least 1 item"),
+        (SERVER.replace("{app: x}", "{}"), "spec.workloadSelector.matchLabels: expected 1 or more entries, got {}"),
         (INFER.replace("spec: {containers", "workers: 1, spec: {containers"), "entryTemplate.workers: unknown field"),
         (INFER.replace("name: i}", f"name: {'i' * 60}}}"), "choose shorter names"),
     ],
