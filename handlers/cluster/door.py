@@ -77,7 +77,8 @@ class Door:
 
     # -- the verbs
     async def _apply(self, message: Apply) -> DoorReply:
-        resources = parse_manifests(message.manifests, message.namespace)
+        # in a thread: a large text takes seconds, and this loop dispatches requests too
+        resources = await asyncio.to_thread(parse_manifests, message.manifests, message.namespace)
         return Applied([await self._apply_one(resource) for resource in resources])
 
     async def _apply_one(self, resource: Resource) -> AppliedObject:
