@@ -52,6 +52,8 @@ class Processes:
                 )
         except OSError as error:
             raise CannotStart(f"cannot execute {argv[0]!r} in {working_dir}: {error.strerror}") from error
+        except ValueError as error:  # a NUL, or another character that no process can be given
+            raise CannotStart(f"cannot execute {argv[0]!r} in {working_dir}: {error}") from error
         self._children[child.pid] = child
         return Process(child.pid, _created_s(child.pid))
 

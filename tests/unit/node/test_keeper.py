@@ -155,6 +155,25 @@ async def test_a_program_that_is_not_there_is_told_and_tried_again(benches, pod_
     await eventually(lambda: bench.turn(pod) == set() and bench.keeper.states[MAIN].restarts >= 1)
 
 
+@pytest.mark.parametrize(
+    ("argv", "env"),
+    [
+        (("sh", "a\0b"), {}),
+        (("sleep", "60"), {"name": "A", "value": "a\0b"}),
+        (("sleep",), {"name": "A=B", "value": ""}),
+    ],
+    ids=["command", "value", "name"],
+)
+async def test_what_no_process_can_be_given_is_told_as_a_program_that_is_not_there(
+    benches, pod_document, argv, env
+) -> None:
+    bench = benches()
+    bench.turn(read_pod(pod_document("p", *argv, env=(env,) if env else ())))
+    ending = bench.keeper.states[MAIN].ending
+    assert ending is not None
+    assert ending.message.startswith(f"cannot execute '{argv[0]}' in ")
+
+
 async def test_a_big_log_is_moved_aside_at_a_start(benches, pod_document) -> None:
     bench = benches(log_bytes=10)
     pod = read_pod(pod_document("p", "sh", "-c", "echo more than ten bytes"))
