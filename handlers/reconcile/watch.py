@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from matrixinfer.bus.bus import Bus
-from matrixinfer.bus.errors import BusError
+from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ids import new_boot_id
 from matrixinfer.bus.ports import Store
 from matrixinfer.bus.subjects import parse_key
@@ -17,13 +17,15 @@ from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.cluster.port import Cluster, ObjectChange
+from matrixinfer.handlers.reconcile.plan import listed
 from matrixinfer.handlers.reconcile.triggers import Key, concerned, concerned_by_name_or_label, is_more_than_status
 
 logger = logging.getLogger("matrixinfer.handlers.reconcile.watch")
 
 RETRY_S = 0.5
 _RECONCILED: tuple[type[Resource], ...] = (Model, ModelInfer, ModelServer, ModelRoute)
-_OWNERS_OF_ENTRIES = {"pool": "ModelServer", "pod": "ModelServer", "route": "ModelRoute"}
+_OWNERS_OF_ENTRIES = {("pool", 3): "ModelServer", ("pod", 4): "ModelServer", ("route", 3): "ModelRoute"}
+"""By a key's family and the number of its names."""
 
 
 class Watcher:
@@ -44,6 +46,7 @@ class Watcher:
         self._has_pending = asyncio.Event()
         self._resync_due = asyncio.Event()
         self._resync_due.set()
+        self._strange: set[str] = set()
         bus.link.on_restored(self._restored)
 
     async def run(self) -> None:
@@ -92,11 +95,15 @@ class Watcher:
     async def _everything(self) -> set[Key]:
         """Objects, and what is in SERVING: the deletion of its object may have been missed."""
         keys = {Key(*resource.key) for kind in _RECONCILED for resource in self._cluster.list(kind)}
-        for entry in await self._serving.entries():
-            family, namespace, name, *_ = parse_key(entry)
-            if family in _OWNERS_OF_ENTRIES:
-                keys.add(Key(_OWNERS_OF_ENTRIES[family], namespace, name))
-        return keys
+        owners = {entry: _owner(entry) for entry in await self._serving.entries()}
+        self._tell_of({entry for entry, owner in owners.items() if owner is None})
+        return keys | {owner for owner in owners.values() if owner is not None}
+
+    def _tell_of(self, strange: set[str]) -> None:
+        """Once of each: another version may have put them there, and they are none of ours."""
+        if strange - self._strange:
+            logger.warning("keys in SERVING that this version does not know are left alone: %s", listed(strange))
+        self._strange = strange
 
     def _remember(self, key: Key, cause: str) -> None:
         self._pending[key] = cause
@@ -129,6 +136,16 @@ class Watcher:
         except BusError as error:
             return error
         return None
+
+
+def _owner(entry: str) -> Key | None:
+    """The object that an entry of SERVING belongs to; None for an entry of another version."""
+    try:
+        family, *names = parse_key(entry)
+    except Malformed:
+        return None
+    kind = _OWNERS_OF_ENTRIES.get((family, 1 + len(names)))
+    return None if kind is None else Key(kind, names[0], names[1])
 
 
 def _change_id(change: ObjectChange) -> str:
