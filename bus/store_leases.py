@@ -37,6 +37,7 @@ class StoreLeases:
     def __init__(self, store: Store, clock: Clock | None = None) -> None:
         self._store = store
         self._clock = clock or SystemClock()
+        self._unreadable: dict[str, int] = {}
 
     async def acquire(self, name: str, owner: str, *, ttl_s: float) -> Lease | None:
         try:
@@ -71,12 +72,12 @@ class StoreLeases:
             return epoch
 
     async def holders(self, prefix: str) -> dict[str, str]:
-        return _holders(await self._store.entries(_tokens(prefix)), prefix)
+        return self._holders(await self._store.entries(_tokens(prefix)), prefix)
 
     async def follow(self, prefix: str, handler: HoldersHandler) -> Callable[[], Awaitable[None]]:
         watch = await self._store.watch(_tokens(prefix))
-        await handler(_holders(watch.snapshot, prefix))
-        task = spawn(_follow(watch, prefix, handler), f"follow leases {prefix}")
+        await handler(self._holders(watch.snapshot, prefix))
+        task = spawn(self._follow(watch, prefix, handler), f"follow leases {prefix}")
 
         async def end() -> None:
             await watch.close()
@@ -92,23 +93,38 @@ class StoreLeases:
             return entry.revision
         raise LeaseLost(f"lease {lease.name!r} of {lease.owner!r} (epoch {lease.epoch}) is lost: {error}") from error
 
+    async def _follow(self, watch: Watch, prefix: str, handler: HoldersHandler) -> None:
+        entries = dict(watch.snapshot)
+        told = self._holders(entries, prefix)
+        async for change in watch:
+            if change.entry is None:
+                entries.pop(change.key, None)
+            else:
+                entries[change.key] = change.entry
+            now = self._holders(entries, prefix)
+            if now == told:
+                continue  # a renewal
+            told = now
+            try:
+                await handler(dict(now))
+            except Exception:
+                logger.exception("the follower of leases %s failed", prefix)
 
-async def _follow(watch: Watch, prefix: str, handler: HoldersHandler) -> None:
-    entries = dict(watch.snapshot)
-    told = _holders(entries, prefix)
-    async for change in watch:
-        if change.entry is None:
-            entries.pop(change.key, None)
-        else:
-            entries[change.key] = change.entry
-        now = _holders(entries, prefix)
-        if now == told:
-            continue  # a renewal
-        told = now
-        try:
-            await handler(dict(now))
-        except Exception:
-            logger.exception("the follower of leases %s failed", prefix)
+    def _holders(self, entries: dict[str, Entry], prefix: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, entry in entries.items():
+            if name.startswith(prefix):
+                try:
+                    found[name] = decode(entry.value, _Holding).owner
+                except Malformed as error:
+                    self._tell_of(entry, error)
+        return found
+
+    def _tell_of(self, entry: Entry, error: Malformed) -> None:
+        """Once of each value: leases are looked at again and again."""
+        if self._unreadable.get(entry.key) != entry.revision:
+            self._unreadable[entry.key] = entry.revision
+            logger.warning("lease %s cannot be read: %s", entry.key, error)
 
 
 def _epoch(entry: Entry | None) -> int:
@@ -120,17 +136,6 @@ def _epoch(entry: Entry | None) -> int:
     except Malformed as error:
         logger.warning("claim %s cannot be read and is replaced: %s", entry.key, error)
         return 0
-
-
-def _holders(entries: dict[str, Entry], prefix: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, entry in entries.items():
-        if name.startswith(prefix):
-            try:
-                found[name] = decode(entry.value, _Holding).owner
-            except Malformed as error:
-                logger.warning("lease %s cannot be read: %s", name, error)
-    return found
 
 
 def _tokens(prefix: str) -> str:
