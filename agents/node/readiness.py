@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import msgspec
@@ -9,7 +10,10 @@ import msgspec
 from matrixinfer.agents.node.pods import PodId
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.contracts.codec import decode
+from matrixinfer.bus.errors import Malformed
 from matrixinfer.bus.ports import Signal
+
+logger = logging.getLogger("matrixinfer.agents.node.readiness")
 
 
 class Pulse(msgspec.Struct, frozen=True, array_like=True):
@@ -30,10 +34,15 @@ class Readiness:
         self._silence_s = silence_s
         self._on_change = on_change
         self._heard_s: dict[PodId, float] = {}
+        self._unreadable: set[str] = set()
 
     async def hear(self, signal: Signal) -> None:
         """Handler of the load events of all Pods."""
-        pulse = decode(signal.data, Pulse)
+        try:
+            pulse = decode(signal.data, Pulse)
+        except Malformed as error:
+            self._tell_of(signal.subject, error)
+            return
         pod = PodId(pulse.namespace, pulse.pod)
         was_heard = self.is_heard(pod)
         if pulse.draining:
@@ -42,6 +51,12 @@ class Readiness:
             self._heard_s[pod] = self._clock.monotonic()
         if was_heard == pulse.draining:
             self._on_change()
+
+    def _tell_of(self, subject: str, error: Malformed) -> None:
+        """Once of each subject: whoever sends such events sends them for ever."""
+        if subject not in self._unreadable:
+            self._unreadable.add(subject)
+            logger.warning("load events on %s cannot be read, their pod is not ready: %s", subject, error)
 
     def is_heard(self, pod: PodId) -> bool:
         """An event of this Pod came of late, and its agent takes work."""
