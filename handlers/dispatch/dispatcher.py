@@ -106,7 +106,7 @@ class Dispatcher:
         await self._desk.serve({_name(shard) for shard, pool in self._pools.items() if pool.knows_all()})
 
     def _wanted(self, now: float) -> set[PoolShard]:
-        """Nothing without a lease. A pool that was deleted is served until its last request is."""
+        """Nothing without a lease. A pool that was deleted is kept until its last request ended."""
         if self._claims.dispatchers is None or not self._tenure.holds(now):
             return set()
         shards = self._catalog.shards() | {shard for shard, pool in self._pools.items() if not pool.state.is_empty()}
@@ -165,12 +165,12 @@ class Dispatcher:
         return lapsed or self._desk.is_short() or any(at <= now for at in self._not_before.values())
 
     async def _tick_pool(self, pool: PoolDispatcher) -> None:
+        shards = self._catalog.shard_count(pool.shard.namespace, pool.shard.modelserver)
         try:
-            await pool.tick()
+            await pool.tick(is_listed=shards > 0)
         except Exception:
             logger.exception("a tick of %s failed", pool.shard.claim_name)
-        orphan = self._catalog.shard_count(pool.shard.namespace, pool.shard.modelserver) <= pool.shard.shard
-        if orphan and pool.state.is_empty():
+        if shards <= pool.shard.shard and pool.state.is_empty():
             self._changed.set()
 
 

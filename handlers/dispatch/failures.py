@@ -11,6 +11,15 @@ def deadline_exceeded(waited_s: float) -> Failure:
     )
 
 
+def deleted() -> Failure:
+    return Failure(
+        404,
+        "the model was deleted while the request waited for a worker",
+        type="invalid_request_error",
+        code="model_not_found",
+    )
+
+
 def poison(deaths: int) -> Failure:
     return Failure(502, f"{deaths} workers died while they held this request; it is not tried again", code="poison")
 

@@ -206,8 +206,8 @@ class PoolDispatcher:
             return WhereAnswer("queued", position=len(self.state.queue))
         return answer
 
-    async def tick(self) -> None:
-        """What only time brings about: silence, deadlines, reports."""
+    async def tick(self, *, is_listed: bool) -> None:
+        """What only time brings about: silence, deadlines, reports, the end of a pool that left SERVING."""
         now = self._monotonic()
         if not (self.is_claimed and self._may_act(now)):
             return
@@ -216,6 +216,7 @@ class PoolDispatcher:
         self._inquiry.ask(self.state.fleet.to_ask(now))
         self.state.sweep(now)
         await self._act(self.state.expire(now))
+        await self._act(self.state.check_pool(is_listed, now))
         await self._reporter.tick(now)
         if self._decisions.is_due(now):
             await self._decisions.flush(self.state.epoch)

@@ -13,7 +13,7 @@ from matrixinfer.handlers.dispatch.agent_news import AgentNews
 from matrixinfer.handlers.dispatch.arrivals import Arrival, Arrivals
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.effects import Effects
-from matrixinfer.handlers.dispatch.failures import deadline_exceeded, too_large
+from matrixinfer.handlers.dispatch.failures import deadline_exceeded, deleted, too_large
 from matrixinfer.handlers.dispatch.fleet import Fleet
 from matrixinfer.handlers.dispatch.ledger import Ledger
 from matrixinfer.handlers.dispatch.placing import Placement, Placing
@@ -22,6 +22,9 @@ from matrixinfer.handlers.dispatch.request import Held, Request, RequestKey
 from matrixinfer.handlers.dispatch.scheduling.port import Scheduler
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 from matrixinfer.handlers.dispatch.sightings import Sightings
+
+GONE_GRACE_S = 2.0
+"""A pool that left SERVING may come again: an edit deletes and makes anew."""
 
 
 class PoolState:
@@ -36,6 +39,7 @@ class PoolState:
         self._news = AgentNews(self._ledger, self._sightings, settings)
         self._placing = Placing(self._ledger, scheduler, settings, rng)
         self.queue = queue
+        self._gone_since: float | None = None
 
     @property
     def epoch(self) -> int:
@@ -135,6 +139,15 @@ class PoolState:
         effects = Effects()
         for request in self.queue.take_overdue(now):
             self._ledger.fail(request, deadline_exceeded(now - request.since), effects)
+        return effects
+
+    def check_pool(self, is_there: bool, now: float) -> Effects:
+        """End what waits for a pool that left SERVING: nobody will ever take it. What a pod has goes on."""
+        effects = Effects()
+        self._gone_since = None if is_there else self._gone_since or now
+        if self._gone_since is not None and now - self._gone_since >= GONE_GRACE_S:
+            for request in list(self.queue):
+                self._ledger.fail(request, deleted(), effects)
         return effects
 
     def sweep(self, now: float) -> None:

@@ -261,15 +261,57 @@ async def test_an_idle_queue_is_reported_once():
         assert house.reports == []
 
 
-async def test_a_pool_deleted_with_requests_in_its_queue_keeps_them_until_their_deadline():
+async def test_what_waits_for_a_deleted_pool_is_told_so_and_what_a_pod_has_goes_on():
     async with dispatch_house() as house:
         await house.dispatcher()
-        await house.post("a", remaining_s=5.0)
+        agent = await house.agent("p1", slots=1)
+        await house.post("a", "b", remaining_s=300.0)
         await house.delete_pool()
+        await house.pass_time(1)
+        assert (await house.gateway.where("b")).state == "queued"
         await house.pass_time(2)
-        assert (await house.gateway.where("a")).state == "queued"
-        await house.pass_time(4)
-        assert house.gateway.failures()["a"].status == 504
+        failure = house.gateway.failures()["b"]
+        assert (failure.status, failure.code, failure.type) == (404, "model_not_found", "invalid_request_error")
+        assert "a" not in house.gateway.failures()
+        await agent.start("a")
+        await house.settle()
+        assert await house.is_all_acknowledged()
+
+
+async def test_a_request_that_is_taken_back_after_its_pool_was_deleted_is_told_so_too():
+    async with dispatch_house() as house:
+        await house.dispatcher()
+        agent = await house.agent("p1")
+        await house.post("a", remaining_s=300.0)
+        await house.delete_pool()
+        await house.pass_time(3)
+        await house.list_pod("p1", draining=True)
+        await agent.finish("a", "refused")
+        await house.pass_time(1)
+        assert house.gateway.failures()["a"].status == 404
+
+
+async def test_a_pool_that_comes_again_soon_keeps_its_requests():
+    async with dispatch_house() as house:
+        await house.dispatcher()
+        await house.post("a", remaining_s=300.0)
+        for _ in range(2):
+            await house.delete_pool()
+            await house.pass_time(1.5)
+            await house.pool()
+            await house.pass_time(1.5)
+        agent = await house.agent("p1")
+        assert agent.waiting_rids == ["a"]
+
+
+async def test_a_shard_that_is_no_longer_counted_keeps_its_requests_while_its_pool_is_there():
+    async with dispatch_house() as house:
+        await house.pool(shards=2)
+        await house.dispatcher()
+        await house.post("a", shard=1, remaining_s=300.0)
+        await house.pool(shards=1)
+        await house.pass_time(5)
+        assert house.gateway.failures() == {}
 
 
 async def test_pools_are_served_apart():
