@@ -4,6 +4,6 @@ Here belongs all that knows NATS: its protocol, its JSON API, its error codes, i
 here. Only those who start a process import it, for `connect`; everybody else is given a `Bus`.
 """
 
-from matrixinfer.bus.jetstream.connect import connect, drift
+from matrixinfer.bus.jetstream.connect import connect, drift, stock
 
-__all__ = ["connect", "drift"]
+__all__ = ["connect", "drift", "stock"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.errors import Malformed
@@ -10,6 +13,7 @@ from matrixinfer.bus.jetstream.connection import Connection
 from matrixinfer.bus.jetstream.declare import check_level, find_drift
 from matrixinfer.bus.jetstream.queue import JetStreamQueue
 from matrixinfer.bus.jetstream.signals import NatsSignals
+from matrixinfer.bus.jetstream.stock import Stock, take_stock
 from matrixinfer.bus.jetstream.store import JetStreamStore
 from matrixinfer.bus.ports.store import Store
 from matrixinfer.bus.settings import BusSettings
@@ -40,11 +44,23 @@ async def connect(settings: BusSettings, clock: Clock, *, declare: bool = True) 
 
 async def drift(settings: BusSettings, clock: Clock) -> list[str]:
     """How the server differs from the topology, a line for each difference; changes nothing."""
+    async with _visiting(settings, clock) as connection:
+        return await find_drift(connection.api, connection.names, settings.replicas)
+
+
+async def stock(settings: BusSettings, clock: Clock) -> Stock:
+    """What waits in REQUESTS and lies in DEAD; takes nothing."""
+    async with _visiting(settings, clock) as connection:
+        return await take_stock(connection.api, connection.names)
+
+
+@contextlib.asynccontextmanager
+async def _visiting(settings: BusSettings, clock: Clock) -> AsyncIterator[Connection]:
     connection = Connection(settings, clock)
     await connection.open()
     try:
         check_level(await connection.api.call("INFO"))
-        return await find_drift(connection.api, connection.names, settings.replicas)
+        yield connection
     finally:
         await connection.close()
 

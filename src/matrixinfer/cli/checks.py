@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 
@@ -19,27 +18,17 @@ from matrixinfer.bus.errors import BusError, NobodyThere
 from matrixinfer.bus.jetstream import connect, drift
 from matrixinfer.bus.settings import BusSettings
 from matrixinfer.bus.subjects import parse_key
+from matrixinfer.cli.findings import Finding
+from matrixinfer.cli.leftovers import leftovers
 from matrixinfer.cli.tables import condition, pod_state
 from matrixinfer.up.record import Record
 
-Verdict = Literal["fine", "wrong", "note"]
-SIGNS: dict[str, tuple[str, str]] = {"fine": ("✓", "green"), "wrong": ("✗", "red"), "note": ("·", "dim")}
 AGENT_LABEL = "matrixinfer.ai/agent"
 ANSWER_S = 2.0
 RENEWAL_S = 2.5
 """Longer than the time between two renewals of any lease."""
 
 LOOK_EVERY_S = 0.25
-
-
-@dataclass(frozen=True)
-class Finding:
-    """`advice` says what to do, and is empty when nothing is."""
-
-    verdict: Verdict
-    subject: str
-    text: str
-    advice: str = ""
 
 
 async def examine(record: Record | None, url: str | None, bus_url: str | None) -> AsyncIterator[Finding]:
@@ -85,6 +74,8 @@ async def on_bus(bus: Bus, settings: BusSettings) -> AsyncIterator[Finding]:
     """Everything that is asked over the bus."""
     yield Finding("fine", "bus", f"{settings.url.rpartition('@')[2]}, its API level suffices")
     yield await topology(settings)
+    async for finding in leftovers(bus, settings):
+        yield finding
     for role, log in (("dispatcher", "handlers.log"), ("node", "node.log")):
         async for finding in alive(bus, role, log):
             yield finding

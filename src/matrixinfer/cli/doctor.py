@@ -9,6 +9,9 @@ import typer
 
 from matrixinfer.cli.running import BusOption, DataOption, UrlOption
 
+SUBJECT_WIDTH = 12
+"""Of the longest one, `dead letters`."""
+
 
 def register(app: typer.Typer) -> None:
     app.command()(doctor)
@@ -27,7 +30,8 @@ async def _examine(url: str | None, bus_url: str | None, data: Path | None) -> b
     from rich.console import Console
     from rich.text import Text
 
-    from matrixinfer.cli.checks import SIGNS, examine
+    from matrixinfer.cli.checks import examine
+    from matrixinfer.cli.findings import SIGNS
     from matrixinfer.cli.running import running
 
     console = Console(highlight=False)
@@ -35,9 +39,10 @@ async def _examine(url: str | None, bus_url: str | None, data: Path | None) -> b
     async for finding in examine(running(data), url, bus_url):
         sign, style = SIGNS[finding.verdict]
         console.print(
-            Text.assemble((f"{sign} ", style), (f"{finding.subject:<10}", "bold"), finding.text), soft_wrap=True
+            Text.assemble((f"{sign} ", style), (f"{finding.subject:<{SUBJECT_WIDTH}} ", "bold"), finding.text),
+            soft_wrap=True,
         )
         if finding.advice:
-            console.print(Text(f"{'':<12}→ {finding.advice}", "yellow"), soft_wrap=True)
+            console.print(Text(f"{'':<{SUBJECT_WIDTH + 3}}→ {finding.advice}", "yellow"), soft_wrap=True)
         healthy = healthy and finding.verdict != "wrong"
     return healthy

@@ -8,7 +8,8 @@ from matrixinfer.bus.clock import SystemClock
 from matrixinfer.bus.jetstream import drift
 from matrixinfer.bus.jetstream.connection import Connection
 from matrixinfer.bus.settings import BusSettings
-from matrixinfer.cli.checks import Finding, examine
+from matrixinfer.cli.checks import examine
+from matrixinfer.cli.findings import Finding
 from matrixinfer.cli.running import connected as visiting
 from support.nats import connected, running_server
 

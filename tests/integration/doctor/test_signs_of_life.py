@@ -15,7 +15,8 @@ from matrixinfer.agents.node.settings import NodeSettings
 from matrixinfer.agents.node.tenancy import Tenancy
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.topology import Part
-from matrixinfer.cli.checks import Finding, alive
+from matrixinfer.cli.checks import alive
+from matrixinfer.cli.findings import Finding
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 from matrixinfer.handlers.dispatch.tenure import Tenure
 from support.eventually import eventually

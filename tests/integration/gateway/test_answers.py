@@ -52,6 +52,19 @@ def failing(site: Site, failure: Failure):
     return script
 
 
+async def test_a_model_that_was_deleted_is_not_found(site):
+    for entry in (f"route.{NAMESPACE}.r", *await site.bus.store("SERVING").entries("pool")):
+        await site.bus.store("SERVING").delete(entry)
+    http = site.http()
+
+    async def is_gone() -> bool:
+        return (await http.get("/v1/models")).json()["data"] == []
+
+    await eventually_async(is_gone)
+    answer = await http.post("/v1/chat/completions", json=ASK)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+
+
 async def test_a_streamed_and_a_whole_answer_as_openais_client_reads_them(site):
     site.far.script = words(site, "to", "get", "her")
     client = site.openai()
