@@ -77,6 +77,7 @@ def test_names_models_pods_and_weights_are_read_from_it() -> None:
         (HEAD + "spec: abc", "spec: "),
         (HEAD + "spec: {backends: x}", "spec.backends: "),
         (HEAD + "spec: {backend: []}", "spec.backend: unknown field"),
+        (HEAD + 'spec: {backends: [{name: x, type: Simulated, minReplicas: "2"}]}', "minReplicas: expected a whole"),
     ],
 )
 def test_a_file_that_the_cluster_would_refuse_is_refused_at_once_with_the_place(text: str, problem: str) -> None:
@@ -87,7 +88,7 @@ def test_a_file_that_the_cluster_would_refuse_is_refused_at_once_with_the_place(
 
 
 def test_replicas_count_as_the_cluster_counts_them() -> None:
-    text = HEAD + 'spec: {backends: [{name: x, type: Simulated, minReplicas: "2"}]}'
+    text = HEAD + "spec: {backends: [{name: x, type: Simulated, minReplicas: 2}]}"
     [model] = parse_manifests(text)
     assert isinstance(model, Model)
     assert wanted_pods(text) == {("default", "m"): model.spec.backends[0].min_replicas} == {("default", "m"): 2}
