@@ -1,0 +1,72 @@
+"""Whose requests they are: a tenant's account, and its flows, one for each priority in use."""
+
+from __future__ import annotations
+
+from matrixinfer.handlers.dispatch.fair.line import Line
+from matrixinfer.handlers.dispatch.request import Request
+
+Entry = tuple[float, int, "Flow"]
+"""Where a flow stands: its tenant's counter, the `order` of its first request, and itself."""
+
+
+class Account:
+    """`counter` holds virtual tokens already divided by `weight`. `is_resumed`: a predecessor had requests of it
+    waiting, which come again. `seen_newcomers` is the number of newcomers when it was last served."""
+
+    __slots__ = (
+        "counter",
+        "flows",
+        "in_flight",
+        "is_resumed",
+        "seen_newcomers",
+        "size_bytes",
+        "tenant",
+        "waiting",
+        "weight",
+    )
+
+    def __init__(self, tenant: str, weight: float) -> None:
+        self.tenant = tenant
+        self.weight = weight
+        self.counter = 0.0
+        self.flows: dict[int, Flow] = {}
+        self.waiting = 0
+        self.size_bytes = 0
+        self.in_flight = 0
+        self.is_resumed = False
+        self.seen_newcomers = 0
+
+    def flow(self, priority: int) -> Flow:
+        flow = self.flows.get(priority)
+        if flow is None:
+            flow = self.flows[priority] = Flow(self, priority)
+        return flow
+
+
+class Flow:
+    """One tenant's requests of one priority. In `line` are those that may go; `waiting` and `cost` count also those
+    behind them in their sessions. The rest is its place in the `Bands`."""
+
+    __slots__ = ("account", "band", "cost", "entry", "line", "priority", "rises_at", "timer_at", "waiting")
+
+    def __init__(self, account: Account, priority: int) -> None:
+        self.account = account
+        self.priority = priority
+        self.line = Line()
+        self.waiting = 0
+        self.cost = 0.0
+        self.band = priority
+        self.entry: Entry | None = None
+        self.rises_at = 0.0
+        self.timer_at: float | None = None
+
+
+class Ticket:
+    """A waiting request, and what was counted for it: `cost` in virtual tokens for weight 1."""
+
+    __slots__ = ("cost", "flow", "request")
+
+    def __init__(self, request: Request, flow: Flow, cost: float) -> None:
+        self.request = request
+        self.flow = flow
+        self.cost = cost

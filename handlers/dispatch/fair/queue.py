@@ -1,0 +1,249 @@
+"""The fair queue of one pool: it keeps the promises of dispatch's `RequestQueue`, and knows who has had what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import msgspec
+
+from matrixinfer.handlers.dispatch.fair.accounts import Accounts, FairnessSnapshot
+from matrixinfer.handlers.dispatch.fair.bands import Bands
+from matrixinfer.handlers.dispatch.fair.billing import Billing
+from matrixinfer.handlers.dispatch.fair.deadlines import Deadlines
+from matrixinfer.handlers.dispatch.fair.early_rejection import too_late
+from matrixinfer.handlers.dispatch.fair.flow import Account, Ticket
+from matrixinfer.handlers.dispatch.fair.locality import Affinity, longest_cached
+from matrixinfer.handlers.dispatch.fair.output_lengths import OutputLengths
+from matrixinfer.handlers.dispatch.fair.refusal import Held, Refusal, over_bounds
+from matrixinfer.handlers.dispatch.fair.sessions import Sessions
+from matrixinfer.handlers.dispatch.fair.settings import FairSettings
+from matrixinfer.handlers.dispatch.fair.whereabouts import Whereabouts
+from matrixinfer.handlers.dispatch.request import Request, RequestKey
+
+
+class FairQueue:
+    """Virtual token counters with locality within a quantum, priority bands, and order within sessions.
+
+    **Who is next.** Of the flows in the top band (`bands`) the fair order takes that of the tenant with the smallest
+    counter, of equal ones that of the older request, and of the flow the oldest request that its session lets go (VTC).
+    With `affinity`, the choice is among the first requests of all tenants whose counter is at most `quantum_tokens`
+    above the smallest, and the one with the longest cached prefix goes first (DLPM).
+
+    **The deficits of DLPM** (arXiv 2501.14312, algorithm 1). The paper gives each client i a deficit q_i, dispatches
+    the longest prefix match among clients with q_i > 0, takes off what is computed, and adds the quantum Q to all when
+    nobody has any left. Here q_i = m + Q - c_i, where c_i is the counter and m the smallest of those waiting: a charge
+    takes off as much, and as m moves on, all are refilled by as much. It differs in three ways: the refill comes bit
+    by bit and not by whole quanta, which never lets two deficits be further apart; a whole request is taken off when
+    it goes to a pod, its output as predicted, and corrected at its end; and after `most_passes` choices of locality
+    the fair order has one. A quantum of 0 is plain VTC.
+
+    **The bound.** Let U be the largest charge of one request divided by its tenant's weight. A tenant is charged only
+    when its counter is at most m + Q, and so never gets above m + Q + U; m never falls, and one that becomes active is
+    lifted to m or more, but not above the largest. So two waiting tenants are never more than Q + U apart, and in any
+    interval in which both wait |W_a / w_a - W_b / w_b| <= 2 (Q + U), where W is what was charged and w the weight.
+    The paper's bound, 2 max(w_p L_in, w_q M), has Q = 0 and charges output token by token; here U is at most
+    w_p L_in + w_q L_out. With predicted charges, let F be the most requests that a tenant has at pods and E the largest
+    error of one, divided by the weight: what was really used differs from the counter by F E at most, so for tenants
+    that wait from the same counter on it is 2 (Q + U + 2 F E).
+
+    **No starvation.** A request is in the top band after (highest - lowest priority) * `ageing_s` at the latest. From
+    then on each turn of the fair order goes to its tenant or to one with a smaller counter (or an equal one and an
+    older request), which it raises by d = 1 / weight at least. Of those there are the present ones, and
+    `most_newcomers` that come later. With D the largest difference of counters, its tenant has its turn after at most
+    (tenants + most_newcomers) (D / d + 1) turns of the fair order, of which there is one in `most_passes` + 1 choices.
+    """
+
+    def __init__(self, settings: FairSettings | None = None) -> None:
+        self._settings = settings = settings or FairSettings()
+        self.size_bytes = 0
+        self.earliest_deadline = math.inf
+        self._tickets: dict[int, Ticket] = {}
+        self._passed_over: dict[int, Ticket] = {}
+        self._deadlines = Deadlines(self._tickets)
+        self._sessions = Sessions()
+        self._bands = Bands(settings.lowest_priority, settings.highest_priority, settings.ageing_s)
+        self._accounts = Accounts(settings.weights, self._bands, settings.most_newcomers, settings.remembered_tenants)
+        self._lengths = OutputLengths(settings.expected_output_tokens, settings.remembered_tenants)
+        self._billing = Billing(self._accounts, self._lengths, settings)
+        self._whereabouts = Whereabouts(self._tickets, self._accounts, self._bands)
+        self._leader = self._choice = -1
+        """By `order`: whom the fair order and whom locality chose last."""
+        self._passes = 0
+        self._cost = 0.0
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    def __iter__(self) -> Iterator[Request]:
+        return (ticket.request for ticket in self._tickets.values())
+
+    # -- in and out
+    def push(self, request: Request) -> None:
+        """Take it in at its place by `order`; one that is in is left there."""
+        if request.order in self._tickets:
+            return
+        account = self._accounts.enter(request.tenant)
+        flow = account.flow(self._priority(request))
+        ticket = Ticket(request, flow, self._billing.expected_cost(request))
+        self._tickets[request.order] = ticket
+        self._count(ticket, 1)
+        self._deadlines.add(request)
+        self.earliest_deadline = min(self.earliest_deadline, request.deadline)
+        before, leader = self._sessions.join(request)
+        if leader is request:
+            if before is not None:
+                self._withdraw(self._tickets[before.order])
+            self._offer(ticket)
+
+    def head(self, now: float, affinity: Affinity | None = None) -> Request | None:
+        """The next one; it stays in the queue. `affinity` is asked for `window` requests at most."""
+        self._whereabouts.changes += self._bands.advance(now)
+        flow = self._bands.leader()
+        leader = flow.line.first() if flow is not None else None
+        if flow is None or leader is None:
+            return None
+        choice, quantum = leader, self._settings.quantum_tokens
+        if affinity is not None and quantum > 0 and self._passes < self._settings.most_passes:
+            flows = self._bands.within(flow.account.counter + quantum, self._settings.window)
+            choice = longest_cached(flows, affinity, self._settings.window) or leader
+        self._leader, self._choice = leader.order, choice.order
+        return choice
+
+    def remove(self, request: Request) -> bool:
+        """Take it out wherever it is; False when it was not there. Its session's next one may go now."""
+        ticket = self._tickets.pop(request.order, None)
+        if ticket is None:
+            return False
+        self._count(ticket, -1)
+        self._count_passes(request.order)
+        self._withdraw(ticket)
+        successor = self._sessions.leave(request)
+        if successor is not None:
+            self._offer(self._tickets[successor.order])
+        self._close_if_empty(ticket)
+        self._deadlines.trim(len(self._tickets))
+        if not self._tickets:
+            self.earliest_deadline = math.inf
+        return True
+
+    def pass_over(self, request: Request) -> None:
+        """No pod suits it now: `head` does not offer it, nor anything of its session, until `recall`. In all else it
+        stays in the queue: its tenant keeps its place, which it may lose by removal and another push."""
+        ticket = self._tickets[request.order]
+        self._withdraw(ticket)
+        self._passed_over[request.order] = ticket
+
+    def recall(self) -> None:
+        """All that was passed over may go again."""
+        passed_over, self._passed_over = self._passed_over, {}
+        for ticket in passed_over.values():
+            self._offer(ticket)
+
+    def take_overdue(self, now: float) -> list[Request]:
+        """Remove and return those whose deadline has come."""
+        if now < self.earliest_deadline:
+            return []
+        overdue = self._deadlines.take_due(now)
+        for request in overdue:
+            self.remove(request)
+        self.earliest_deadline = self._deadlines.earliest()
+        return overdue
+
+    # -- what it costs
+    def charge(self, request: Request, cached_tokens: int = 0) -> None:
+        """It goes to a pod that has so many tokens of its prompt cached: its tenant pays what it is expected to cost.
+        Charged again, as one that was re-homed, only the last charge counts."""
+        account = self._accounts.find(request.tenant)
+        self._billing.charge(request, account, cached_tokens)
+        self._whereabouts.changes += 1
+
+    def refund(self, key: RequestKey) -> bool:
+        """It used nothing, and is queued again or gone: give the charge back. False when there is none."""
+        self._whereabouts.changes += 1
+        return self._billing.refund(key)
+
+    def correct(self, key: RequestKey, uncached_tokens: int, output_tokens: int) -> bool:
+        """It ended, and this is what it used: the tenant pays the difference, the expectation learns. False when there
+        is no open charge: it was corrected before, or is a predecessor's."""
+        self._whereabouts.changes += 1
+        return self._billing.correct(key, uncached_tokens, output_tokens)
+
+    def cost(self, uncached_tokens: int, output_tokens: int) -> float:
+        """Virtual tokens of a request for a tenant of weight 1: what `DrainRate.finished` counts."""
+        return self._billing.cost(uncached_tokens, output_tokens)
+
+    # -- questions
+    def position(self, request: Request) -> int:
+        """How many are before one that waits, locality and age left aside; 0 is next. Above 256 an estimate."""
+        return self._whereabouts.position(request)
+
+    def refusal(self, request: Request, now: float, rate_per_s: float | None) -> Refusal | None:
+        """Why it should not wait here: a bound, or a deadline that it would miss by the pool's rate (`DrainRate`).
+        None when it should. To be asked before `push`."""
+        account = self._accounts.find(request.tenant)
+        own = Held(account.waiting, account.size_bytes, sum(flow.cost for flow in account.flows.values()))
+        pool = Held(len(self), self.size_bytes, self._cost)
+        rates = (self._accounts.share(account) * rate_per_s, rate_per_s) if rate_per_s else None
+        refusal = over_bounds(request, own, pool, self._settings, rates)
+        remaining_s = request.deadline - now
+        if refusal is not None or not rate_per_s or self._cost <= remaining_s * rate_per_s:
+            return refusal
+        return too_late(
+            self._whereabouts.ahead_of_new(request.tenant, self._priority(request)), rate_per_s, remaining_s
+        )
+
+    # -- a takeover
+    def snapshot(self, most_tenants: int = 1000) -> FairnessSnapshot:
+        """What a successor needs to go on in the same order; of more tenants, those for whom it matters most."""
+        return msgspec.structs.replace(
+            self._accounts.snapshot(most_tenants),
+            output_tokens=self._lengths.pool_mean(),
+            tenant_output_tokens=self._lengths.tenant_means(most_tenants),
+        )
+
+    def restore(self, snapshot: FairnessSnapshot) -> None:
+        """To be called on an empty queue, before the waiting requests come again; `end_catching_up` when they have."""
+        self._accounts.restore(snapshot)
+        self._lengths.resume(snapshot.output_tokens, snapshot.tenant_output_tokens)
+
+    def end_catching_up(self) -> None:
+        """Every request that a predecessor had waiting has come, or never will."""
+        self._accounts.end_resuming()
+
+    # -- the books
+    def _priority(self, request: Request) -> int:
+        return max(self._settings.lowest_priority, min(self._settings.highest_priority, request.priority))
+
+    def _count(self, ticket: Ticket, by: int) -> None:
+        flow, size_bytes = ticket.flow, ticket.request.size_bytes
+        account: Account = flow.account
+        flow.waiting += by
+        flow.cost = flow.cost + by * ticket.cost if flow.waiting else 0.0
+        account.waiting += by
+        account.size_bytes += by * size_bytes
+        self.size_bytes += by * size_bytes
+        self._cost = self._cost + by * ticket.cost if self._tickets else 0.0
+        self._whereabouts.changes += 1
+
+    def _count_passes(self, order: int) -> None:
+        if order == self._leader:
+            self._passes = 0
+        elif order == self._choice:
+            self._passes += 1
+
+    def _offer(self, ticket: Ticket) -> None:
+        ticket.flow.line.add(ticket.request)
+        self._bands.touch(ticket.flow)
+
+    def _withdraw(self, ticket: Ticket) -> None:
+        """It may not go: it left, is passed over, or waits behind an older one of its session."""
+        if self._passed_over.pop(ticket.request.order, None) is None and ticket.flow.line.discard(ticket.request):
+            self._bands.touch(ticket.flow)
+
+    def _close_if_empty(self, ticket: Ticket) -> None:
+        flow = ticket.flow
+        if not flow.waiting:
+            del flow.account.flows[flow.priority]
+        if not flow.account.waiting:
+            self._accounts.leave(flow.account)

@@ -1,0 +1,58 @@
+"""What makes one pool's fair queue fair; a ModelServer may have its own."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class FairSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A virtual token is the cost of one prompt token that has to be computed, for a tenant of weight 1."""
+
+    prompt_token_cost: float = 1.0
+    """Virtual tokens for a prompt token that no cache holds."""
+
+    output_token_cost: float = 2.0
+    """Virtual tokens for an output token. Twice the prompt's, as in the VTC paper: decoding computes less at once."""
+
+    weights: dict[str, float] = {}
+    """Tenant → its share beside the others, 1 when it is not named. With 2 it gets twice as much while both wait."""
+
+    quantum_tokens: float = 16_384.0
+    """Virtual tokens that a tenant may be ahead of the last one and still go first for its cached prefix. 0 turns
+    locality off. Some long requests' worth: less gains no hits, more lets one tenant run away for seconds."""
+
+    window: int = 16
+    """Requests whose cached prefix is asked for in one choice: each answer costs tens of microseconds."""
+
+    most_passes: int = 64
+    """Choices in a row that locality may win; the next is the fair order's. Bounds the wait, costs 2 % of the hits."""
+
+    most_newcomers: int = 1024
+    """Tenants from idle that may be let in before one that waits. A bound for floods of new names only."""
+
+    lowest_priority: int = -4
+    """Priorities below count as this one."""
+
+    highest_priority: int = 4
+    """Priorities above count as this one."""
+
+    ageing_s: float = 10.0
+    """Seconds of waiting that lift a request by one priority: what a step of priority is worth."""
+
+    max_waiting: int = 20_000
+    """Requests that may wait; more are refused with 503."""
+
+    max_waiting_bytes: int = 512 * 1024 * 1024
+    """Their bytes, all prompts together."""
+
+    max_tenant_waiting: int = 10_000
+    """Requests of one tenant that may wait; more are refused with 429. Half of all: one cannot shut out the others."""
+
+    max_tenant_waiting_bytes: int = 256 * 1024 * 1024
+    """Their bytes."""
+
+    remembered_tenants: int = 10_000
+    """Idle tenants whose counters are kept, about 300 bytes each; those nearest to being forgotten anyway go first."""
+
+    expected_output_tokens: float = 256.0
+    """Output tokens of a request while no answer of the pool has been seen."""
