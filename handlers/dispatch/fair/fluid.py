@@ -30,14 +30,15 @@ class Fluid:
 
     def __init__(self, backlogs: Iterable[Backlog]) -> None:
         turns: list[tuple[float, float, float]] = []
-        total = Work()
-        for start, end, work in backlogs:
+        total_requests = total_tokens = 0.0
+        for start, end, (requests, tokens) in backlogs:
             length = max(end - start, 1e-9)
-            requests, tokens = work.requests / length, work.virtual_tokens / length
-            turns += [(start, requests, tokens), (start + length, -requests, -tokens)]
-            total = total.plus(work)
+            turns.append((start, requests / length, tokens / length))
+            turns.append((start + length, -requests / length, -tokens / length))
+            total_requests += requests
+            total_tokens += tokens
         turns.sort()
-        self.total = total
+        self.total = Work(total_requests, total_tokens)
         self._levels = [level for level, _, _ in turns]
         self._request_rates = list(accumulate(rate for _, rate, _ in turns))
         self._token_rates = list(accumulate(rate for _, _, rate in turns))

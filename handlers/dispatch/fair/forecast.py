@@ -33,55 +33,44 @@ def in_order(tickets: Iterable[Ticket], bands: dict[int, int]) -> list[int]:
 
 
 class Forecast:
-    """A picture of the flows at one moment, each with all its requests in the band of its first."""
+    """A picture of the flows at one moment, each with all its requests in the band of its first.
+
+    From the band `top` on all are equal. Nothing of this changes when a request of a higher priority comes, but `top`.
+    """
 
     def __init__(self, accounts: Iterable[Account], top: int) -> None:
         self._top = top
         backlogs: dict[int, list[Backlog]] = {}
         for account in accounts:
             counter = account.counter
-            for band, work in self._by_band(account.flows.values()):
-                end = counter + work.virtual_tokens / account.weight
-                backlogs.setdefault(band, []).append(Backlog(counter, end, work))
+            for flow in sorted(account.flows.values(), key=lambda each: -each.band):
+                end = counter + flow.cost / account.weight
+                backlogs.setdefault(flow.band, []).append(Backlog(counter, end, Work(flow.waiting, flow.cost)))
                 counter = end
         self._bands = {band: Fluid(each) for band, each in backlogs.items()}
 
     def ahead_in(self, flow: Flow, rank: float) -> Work:
         """What goes before that request of `flow` which has `rank` before it."""
-        account, band = flow.account, self._capped(flow)
-        own = self._own(account, band + 1) + flow.cost * rank / max(1, flow.waiting)
-        return self._above(band).plus(self._within(band, account.counter + own / account.weight))
+        account, band = flow.account, min(flow.band, self._top)
+        own = sum(each.cost for each in account.flows.values() if each.band > flow.band)
+        own += flow.cost * rank / max(1, flow.waiting)
+        return self._before(band, account.counter + own / account.weight, self._top)
 
     def ahead_of_new(self, account: Account, counter: float, priority: int) -> Ahead:
         """What goes before a new request of `account`, whose waiting ones begin at `counter`."""
-        band = min(priority, self._top)
-        own, own_above = self._own(account, band), self._own(account, band + 1)
-        above = self._above(band).virtual_tokens
-        before = self._within(band, counter + own / account.weight).virtual_tokens
-        without_own = self._within(band, counter).virtual_tokens
-        return Ahead(above + before, above - own_above + without_own)
+        top = max(self._top, priority)
+        own = sum(flow.cost for flow in account.flows.values() if flow.band >= priority)
+        own_above = sum(flow.cost for flow in account.flows.values() if min(flow.band, top) > priority)
+        before = self._before(priority, counter + own / account.weight, top).virtual_tokens
+        without_own = self._before(priority, counter, top).virtual_tokens - own_above
+        return Ahead(before, without_own)
 
-    def _own(self, account: Account, band: int) -> float:
-        """Virtual tokens of its requests in `band` and above."""
-        return sum(flow.cost for flow in account.flows.values() if self._capped(flow) >= band)
-
-    def _within(self, band: int, level: float) -> Work:
-        fluid = self._bands.get(band)
-        return fluid.before(level) if fluid else Work()
-
-    def _above(self, band: int) -> Work:
+    def _before(self, band: int, level: float, top: int) -> Work:
+        """All of the bands above, and of this one what is served when its counters reach `level`."""
         work = Work()
         for each, fluid in self._bands.items():
-            if each > band:
+            if min(each, top) > band:
                 work = work.plus(fluid.total)
+            elif min(each, top) == band:
+                work = work.plus(fluid.before(level))
         return work
-
-    def _capped(self, flow: Flow) -> int:
-        return min(flow.band, self._top)
-
-    def _by_band(self, flows: Iterable[Flow]) -> list[tuple[int, Work]]:
-        bands: dict[int, Work] = {}
-        for flow in flows:
-            band = self._capped(flow)
-            bands[band] = bands.get(band, Work()).plus(Work(flow.waiting, flow.cost))
-        return sorted(bands.items(), reverse=True)

@@ -193,6 +193,10 @@ class FairQueue:
             self._whereabouts.ahead_of_new(request.tenant, self._priority(request)), rate_per_s, remaining_s
         )
 
+    def remembered_tenants(self) -> int:
+        """Those with requests here or at pods, and idle ones whose counters matter still: for a gauge."""
+        return len(self._accounts)
+
     # -- a takeover
     def snapshot(self, most_tenants: int = 1000) -> FairnessSnapshot:
         """What a successor needs to go on in the same order; of more tenants, those for whom it matters most."""

@@ -43,11 +43,10 @@ class FairMachine(RuleBasedStateMachine):
         tenant=st.sampled_from("abcde"),
         priority=st.sampled_from([0, 0, 0, 1, 5, -7]),
         session=st.sampled_from(["", "", "s", "t"]),
-        prompt_tokens=st.integers(1, 800),
-        max_tokens=st.sampled_from([0, 5]),
+        tokens=st.tuples(st.integers(1, 800), st.sampled_from([0, 5])),
         lasts_s=st.integers(1, 60),
     )
-    def push(self, tenant, priority, session, prompt_tokens, max_tokens, lasts_s) -> None:
+    def push(self, tenant: str, priority: int, session: str, tokens: tuple[int, int], lasts_s: int) -> None:
         self.orders += 1
         self.put(
             waiting(
@@ -55,8 +54,8 @@ class FairMachine(RuleBasedStateMachine):
                 order=self.orders,
                 priority=priority,
                 session=session,
-                prompt_tokens=prompt_tokens,
-                max_tokens=max_tokens,
+                prompt_tokens=tokens[0],
+                max_tokens=tokens[1],
                 since=self.now,
                 deadline=self.now + lasts_s,
             )
@@ -118,7 +117,7 @@ class FairMachine(RuleBasedStateMachine):
     @rule()
     def pass_over_and_recall(self) -> None:
         """The order in which they are passed over is that of the plain queue without them and their sessions."""
-        passed = []
+        passed: list[Request] = []
         while (head := self.queue.head(self.now)) is not None and len(passed) < 3:
             self.queue.pass_over(head)
             passed.append(head)
