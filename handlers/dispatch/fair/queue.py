@@ -39,13 +39,14 @@ class FairQueue:
     the fair order has one. A quantum of 0 is plain VTC.
 
     **The bound.** Let U be the largest charge of one request divided by its tenant's weight. A tenant is charged only
-    when its counter is at most m + Q, and so never gets above m + Q + U; m never falls, and one that becomes active is
-    lifted to m or more, but not above the largest. So two waiting tenants are never more than Q + U apart, and in any
-    interval in which both wait |W_a / w_a - W_b / w_b| <= 2 (Q + U), where W is what was charged and w the weight.
-    The paper's bound, 2 max(w_p L_in, w_q M), has Q = 0 and charges output token by token; here U is at most
-    w_p L_in + w_q L_out. With predicted charges, let F be the most requests that a tenant has at pods and E the largest
-    error of one, divided by the weight: what was really used differs from the counter by F E at most, so for tenants
-    that wait from the same counter on it is 2 (Q + U + 2 F E).
+    when its counter is at most m + Q, and so never gets above m + Q + U. With exact charges m never falls, and one that
+    becomes active is lifted to m at least, never to above the largest. So two waiting tenants are never more than Q + U
+    apart, and in any interval in which both wait |W_a / w_a - W_b / w_b| <= 2 (Q + U), where W is what was charged and
+    w the weight. The paper's bound, 2 max(w_p L_in, w_q M), has Q = 0 and charges output token by token; here U is at
+    most w_p L_in + w_q L_out. With predicted charges, let F be the most requests that a tenant has at pods and E the
+    largest error of one, divided by the weight. A counter differs from what was really used by F E at most; so when a
+    is served, its real use is at most Q + 2 F E + U ahead of b's afterwards, and the same the other way round. For
+    tenants that begin to wait together the bound is 2 (Q + U + 2 F E).
 
     **No starvation.** A request is in the top band after (highest - lowest priority) * `ageing_s` at the latest. From
     then on each turn of the fair order goes to its tenant or to one with a smaller counter (or an equal one and an
@@ -90,7 +91,7 @@ class FairQueue:
         self._count(ticket, 1)
         self._deadlines.add(request)
         self.earliest_deadline = min(self.earliest_deadline, request.deadline)
-        before, leader = self._sessions.join(request)
+        before, leader = self._sessions.join(request) if request.session else (None, request)
         if leader is request:
             if before is not None:
                 self._withdraw(self._tickets[before.order])
@@ -115,10 +116,11 @@ class FairQueue:
         ticket = self._tickets.pop(request.order, None)
         if ticket is None:
             return False
+        request = ticket.request
         self._count(ticket, -1)
         self._count_passes(request.order)
         self._withdraw(ticket)
-        successor = self._sessions.leave(request)
+        successor = self._sessions.leave(request) if request.session else None
         if successor is not None:
             self._offer(self._tickets[successor.order])
         self._close_if_empty(ticket)
@@ -128,8 +130,8 @@ class FairQueue:
         return True
 
     def pass_over(self, request: Request) -> None:
-        """No pod suits it now: `head` does not offer it, nor anything of its session, until `recall`. In all else it
-        stays in the queue: its tenant keeps its place, which it may lose by removal and another push."""
+        """No pod suits this head now: it is not offered, nor anything of its session, until `recall`. In all else it
+        stays in the queue, and so its tenant keeps a counter that removal and another push might lift."""
         ticket = self._tickets[request.order]
         self._withdraw(ticket)
         self._passed_over[request.order] = ticket
@@ -153,13 +155,13 @@ class FairQueue:
     # -- what it costs
     def charge(self, request: Request, cached_tokens: int = 0) -> None:
         """It goes to a pod that has so many tokens of its prompt cached: its tenant pays what it is expected to cost.
-        Charged again, as one that was re-homed, only the last charge counts."""
+        Charged again, as one that was re-homed, only the last charge counts. Not for one that a predecessor placed."""
         account = self._accounts.find(request.tenant)
         self._billing.charge(request, account, cached_tokens)
         self._whereabouts.changes += 1
 
     def refund(self, key: RequestKey) -> bool:
-        """It used nothing, and is queued again or gone: give the charge back. False when there is none."""
+        """It used nothing: give the charge back, before it is pushed again if it is. False when there is none."""
         self._whereabouts.changes += 1
         return self._billing.refund(key)
 

@@ -7,15 +7,13 @@ from matrixinfer.handlers.dispatch.request import Request
 
 
 class Sessions:
-    """Knows the waiting requests that name a session; without one, a request leads itself."""
+    """The waiting requests that name a session; one that does not leads itself, and is not told here."""
 
     def __init__(self) -> None:
         self._lines: dict[tuple[str, str], Line] = {}
 
     def join(self, request: Request) -> tuple[Request | None, Request]:
         """(who led its session before, who leads it now)."""
-        if not request.session:
-            return None, request
         line = self._lines.setdefault((request.tenant, request.session), Line())
         before = line.first()
         line.add(request)
@@ -23,8 +21,6 @@ class Sessions:
 
     def leave(self, request: Request) -> Request | None:
         """Who leads its session now in its stead; None when nobody does, or when it did not lead."""
-        if not request.session:
-            return None
         key = (request.tenant, request.session)
         line = self._lines[key]
         led = line.first() is request

@@ -56,3 +56,18 @@ class FairSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     expected_output_tokens: float = 256.0
     """Output tokens of a request while no answer of the pool has been seen."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, which names the field: for who writes it by hand."""
+        positive = ("prompt_token_cost", "output_token_cost", "ageing_s", "window", "most_passes", "most_newcomers")
+        for field in positive:
+            if not getattr(self, field) > 0:
+                raise ValueError(f"{field}: expected a number above 0, got {getattr(self, field)}")
+        for tenant, weight in self.weights.items():
+            if not weight > 0:
+                raise ValueError(f"weights.{tenant}: expected a number above 0, got {weight}")
+        if self.quantum_tokens < 0:
+            raise ValueError(f"quantum_tokens: expected 0 or more, got {self.quantum_tokens}")
+        if not self.lowest_priority <= 0 <= self.highest_priority:
+            bounds = f"{self.lowest_priority} and {self.highest_priority}"
+            raise ValueError(f"lowest_priority, highest_priority: expected a range around 0, got {bounds}")

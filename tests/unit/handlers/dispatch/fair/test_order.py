@@ -66,6 +66,15 @@ def test_an_older_one_of_the_session_that_comes_back_goes_first():
     assert take_all(queue) == [older, younger]
 
 
+def test_an_older_one_of_the_session_comes_back_while_the_younger_is_passed_over():
+    older, younger = waiting(session="s"), waiting(session="s")
+    queue = filled(younger)
+    queue.pass_over(younger)
+    queue.push(older)
+    queue.recall()
+    assert take_all(queue) == [older, younger]
+
+
 # -- bands
 def test_a_higher_priority_goes_first_whatever_its_tenant_has_had():
     low, high = waiting("poor"), waiting("rich", priority=1)
@@ -205,3 +214,21 @@ def test_a_second_charge_takes_the_place_of_the_first():
     take(queue)
     queue.charge(request, cached_tokens=1000)
     assert queue.snapshot().waiting["a"] == pytest.approx(2.0)
+
+
+# -- settings
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("ageing_s", 0.0),
+        ("window", 0),
+        ("output_token_cost", -1.0),
+        ("quantum_tokens", -1.0),
+        ("weights", {"a": 0.0}),
+        ("lowest_priority", 1),
+        ("highest_priority", -1),
+    ],
+)
+def test_a_setting_without_a_meaning_is_refused_by_its_name(field, value):
+    with pytest.raises(ValueError, match=field):
+        FairSettings(**{field: value})
