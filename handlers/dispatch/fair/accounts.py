@@ -20,9 +20,9 @@ class FairnessSnapshot(msgspec.Struct, frozen=True, array_like=True):
     """Tenant → counter of those whose requests wait."""
     idle: dict[str, float] = {}
     """Of the others, who is ahead of `level`."""
-    output_tokens: float = 0.0
-    """Mean output of the pool; 0 is unknown."""
-    tenant_output_tokens: dict[str, float] = {}
+    output_tokens: tuple[float, int] = (0.0, 0)
+    """Mean output of the pool, and the answers that it stands for."""
+    tenant_output_tokens: dict[str, tuple[float, int]] = {}
 
 
 class Accounts:

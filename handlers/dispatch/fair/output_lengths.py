@@ -47,17 +47,18 @@ class OutputLengths:
             tokens += (own.tokens - tokens) * own.answers / (own.answers + _TRUST)
         return max(1.0, min(tokens, max_tokens) if max_tokens > 0 else tokens)
 
-    def pool_mean(self) -> float:
-        """0 when no answer was seen."""
-        return self._pool.tokens if self._pool.answers else 0.0
+    def pool_mean(self) -> tuple[float, int]:
+        """Tokens, and the answers that they stand for."""
+        return self._pool.tokens, self._pool.answers
 
-    def tenant_means(self, most: int) -> dict[str, float]:
-        """Of those with the latest answers."""
-        return {tenant: self._tenants[tenant].tokens for tenant in list(self._tenants)[-most:]}
+    def tenant_means(self, most: int) -> dict[str, tuple[float, int]]:
+        """Of those with the latest answers, these last."""
+        latest = list(self._tenants.items())[-most:]
+        return {tenant: (mean.tokens, mean.answers) for tenant, mean in latest}
 
-    def resume(self, pool: float, tenants: dict[str, float]) -> None:
-        """Go on with a predecessor's means, as if each came from a few answers; what was learned here stays."""
-        if pool and not self._pool.answers:
-            self._pool = Mean(pool, _TRUST)
-        for tenant, tokens in tenants.items():
-            self._tenants.setdefault(tenant, Mean(tokens, _TRUST))
+    def resume(self, pool: tuple[float, int], tenants: dict[str, tuple[float, int]]) -> None:
+        """Go on with a predecessor's means; what was learned here stays."""
+        if pool[1] and not self._pool.answers:
+            self._pool = Mean(*pool)
+        for tenant, mean in tenants.items():
+            self._tenants.setdefault(tenant, Mean(*mean))

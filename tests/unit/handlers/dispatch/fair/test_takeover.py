@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from matrixinfer.handlers.dispatch.fair.accounts import FairnessSnapshot
@@ -25,6 +25,7 @@ def handed_over(queue: FairQueue, most_tenants: int = 1000) -> FairQueue:
 
 
 @settings(deadline=None)
+@example([("a", 1), ("a", 1), ("a", 1), ("b", 1), ("b", 1)], 2, [("a", 0, 0)], [])
 @given(
     st.lists(st.tuples(tenants, st.integers(1, 900)), min_size=1, max_size=30),
     st.integers(0, 30),
