@@ -121,27 +121,23 @@ class Accounts:
         return FairnessSnapshot(level, waiting, idle)
 
     def restore(self, snapshot: FairnessSnapshot) -> None:
-        """Go on from there; who has an account here keeps it. Those that waited are not lifted when they come again."""
+        """Go on from there; who has an account here keeps it. Until `end_resuming` the level is the predecessor's:
+        those that waited come again in any order, and none may be lifted to the counter of who came before it."""
         self._resumed_level = snapshot.level
-        for counters, waited in ((snapshot.waiting, True), (snapshot.idle, False)):
-            for tenant, counter in counters.items():
-                if tenant not in self._accounts:
-                    account = self._accounts[tenant] = Account(tenant, self._weight(tenant))
-                    account.counter, account.is_resumed = counter, waited
+        for tenant, counter in {**snapshot.idle, **snapshot.waiting}.items():
+            if tenant not in self._accounts:
+                account = self._accounts[tenant] = Account(tenant, self._weight(tenant))
+                account.counter = counter
 
     def end_resuming(self) -> None:
         """Whatever waited has come again; from now on one that comes was away."""
         self._floor = max(self._floor, self._resumed_level or 0.0)
         self._resumed_level = None
-        for account in self._accounts.values():
-            account.is_resumed = False
 
     # -- one that was away
     def _activate(self, account: Account) -> None:
-        if not account.is_resumed:
-            self._raise_floor()
-            account.counter = max(account.counter, self.level())
-        account.is_resumed = False
+        self._raise_floor()
+        account.counter = max(account.counter, self.level())
         account.seen_newcomers = self._newcomers
         self._active[account.tenant] = account
         self._active_weight += account.weight
@@ -159,7 +155,7 @@ class Accounts:
     def _forget(self) -> None:
         """Now and then: O(1) for each tenant that came."""
         level = self.level()
-        idle = [each for each in self._accounts.values() if not (each.waiting or each.in_flight or each.is_resumed)]
+        idle = [each for each in self._accounts.values() if not (each.waiting or each.in_flight)]
         idle.sort(key=lambda account: account.counter)
         too_many = len(idle) - self._remembered
         for at, account in enumerate(idle):

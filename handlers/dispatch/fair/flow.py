@@ -10,14 +10,13 @@ Entry = tuple[float, int, "Flow"]
 
 
 class Account:
-    """`counter` holds virtual tokens already divided by `weight`. `is_resumed`: a predecessor had requests of it
-    waiting, which come again. `seen_newcomers` is the number of newcomers when it was last served."""
+    """`counter` holds virtual tokens already divided by `weight`; `seen_newcomers` is the number of newcomers when it
+    was last served."""
 
     __slots__ = (
         "counter",
         "flows",
         "in_flight",
-        "is_resumed",
         "seen_newcomers",
         "size_bytes",
         "tenant",
@@ -33,7 +32,6 @@ class Account:
         self.waiting = 0
         self.size_bytes = 0
         self.in_flight = 0
-        self.is_resumed = False
         self.seen_newcomers = 0
 
     def flow(self, priority: int) -> Flow:

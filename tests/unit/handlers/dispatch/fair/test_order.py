@@ -208,6 +208,19 @@ def test_what_is_refunded_and_queued_again_has_its_old_place():
     assert not queue.refund(first.key)
 
 
+@pytest.mark.parametrize("gives_back", ["refund", "correct"])
+def test_what_is_given_back_counts_at_once(gives_back):
+    queue = filled(waiting("a", prompt_tokens=900), *(waiting(tenant, prompt_tokens=300) for tenant in "abbbccc"))
+    expensive = take(queue)
+    assert [take(queue).tenant for _ in range(4)] == ["b", "c", "b", "c"]
+    assert queue.head(0.0).tenant == "b"
+    if gives_back == "refund":
+        queue.refund(expensive.key)
+    else:
+        queue.correct(expensive.key, 0, 1)
+    assert queue.head(0.0).tenant == "a"
+
+
 def test_a_second_charge_takes_the_place_of_the_first():
     request = waiting("a", prompt_tokens=1000)
     queue = filled(request, waiting("a"), waiting("b"))

@@ -122,12 +122,13 @@ def test_no_more_idle_tenants_are_remembered_than_the_setting_says():
 
 
 def test_a_tenant_with_requests_at_pods_is_remembered_until_they_end():
-    queue = FairQueue()
-    queue.push(waiting("a", prompt_tokens=50_000))
+    queue = FairQueue(FairSettings(expected_output_tokens=1.0))
+    queue.push(waiting("a", prompt_tokens=1))
     charged = take(queue)
-    for at in range(500):
-        queue.push(waiting(f"t{at}"))
+    for at in range(200):
+        queue.push(waiting(f"t{at}", prompt_tokens=1))
         take(queue)
+    assert queue.snapshot().level < 1000
     assert queue.correct(charged.key, 90_000, 10)
     queue.push(waiting("a"))
     assert queue.snapshot().waiting["a"] > 90_000
