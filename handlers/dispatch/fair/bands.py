@@ -58,7 +58,8 @@ class Bands:
         for flow in due:
             flow.timer_at = None
             if flow.entry is not None:
-                self._take_out(flow)
+                self._count(flow.priority, -1)
+                self._take_out(flow, flow.entry)
                 self._touched[flow] = None
         return len(due)
 
@@ -113,7 +114,10 @@ class Bands:
         for flow in self._touched:
             first, entry = flow.line.first(), flow.entry
             if entry is None or first is None or entry[1] != first.order or entry[0] != flow.account.counter:
-                self._take_out(flow)
+                if (entry is None) != (first is None):
+                    self._count(flow.priority, 1 if entry is None else -1)
+                if entry is not None:
+                    self._take_out(flow, entry)
                 if first is not None:
                     self._put_in(flow, first)
         self._touched.clear()
@@ -123,7 +127,6 @@ class Bands:
         flow.band = band
         flow.entry = (flow.account.counter, first.order, flow)
         insort(self._bands[band - self._lowest], flow.entry)
-        self._flows_of[flow.priority] = self._flows_of.get(flow.priority, 0) + 1
         if band < self._highest:
             flow.rises_at = first.since + (band - flow.priority + 1) * self._ageing_s
             self._set_timer(flow)
@@ -135,14 +138,14 @@ class Bands:
             self._timer_number += 1
             heapq.heappush(self._timers, (flow.rises_at, self._timer_number, flow))
 
-    def _take_out(self, flow: Flow) -> None:
-        if flow.entry is None:
-            return
+    def _take_out(self, flow: Flow, entry: Entry) -> None:
         entries = self._bands[flow.band - self._lowest]
-        del entries[bisect_left(entries, flow.entry)]
+        del entries[bisect_left(entries, entry)]
         flow.entry = None
-        left = self._flows_of[flow.priority] - 1
+
+    def _count(self, priority: int, by: int) -> None:
+        left = self._flows_of.get(priority, 0) + by
         if left:
-            self._flows_of[flow.priority] = left
+            self._flows_of[priority] = left
         else:
-            del self._flows_of[flow.priority]
+            del self._flows_of[priority]

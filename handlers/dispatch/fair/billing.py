@@ -39,7 +39,8 @@ class Billing:
 
     def charge(self, request: Request, account: Account, cached_tokens: int) -> None:
         """An open bill of the same request is replaced."""
-        self.refund(request.key)
+        if request.key in self._open:
+            self.refund(request.key)
         bill = Bill(account, self.expected_cost(request, cached_tokens))
         self._open[request.key] = bill
         account.in_flight += 1
