@@ -109,7 +109,12 @@ class BusUnavailable(ApiError):
 
 
 class ShuttingDown(ApiError):
+    """The same for who comes too late and for whose time is up: another worker, or the next one, takes the request."""
+
     status, code = 503, "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__("this gateway is shutting down; try again", retry_after_s=1.0)
 
 
 class SlowClient(ApiError):

@@ -120,7 +120,7 @@ class Worker:
 
     def _end_all(self) -> None:
         for exchange in self.relay:
-            self.relay.fail(exchange, ShuttingDown("this gateway is shutting down").failure())
+            self.relay.fail(exchange, ShuttingDown().failure())
 
     def _tell(self, listener: socket.socket, on_listening: OnListening | None) -> None:
         host, port = listener.getsockname()[:2]

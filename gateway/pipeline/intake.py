@@ -52,7 +52,7 @@ class Intake:
         """Check, route and publish. The caller pulls the answer, and calls `Relay.forget` at the end, whatever
         happens. Raises ApiError."""
         if self.closing:
-            raise ShuttingDown("this gateway is shutting down; try again", retry_after_s=1.0)
+            raise ShuttingDown()
         limits.check_in_flight(len(self._relay), self._settings.max_in_flight)
         limits.check_body(len(ask.body), self._settings.body_limit_bytes)
         envelope = self._envelope(ask)

@@ -206,6 +206,8 @@ async def test_what_outlives_the_drain_is_ended_with_an_error_and_cancelled():
         site.stop.set()
         assert (await queued).status_code == 503
         assert (await queued).json()["error"]["code"] == "shutting_down"
+        assert (await queued).json()["error"]["message"].endswith("try again")
+        assert (await queued).headers["retry-after"] == "1"
         assert b'"code":"shutting_down"' in (await streaming).content
         async with asyncio.timeout(5):
             await site.server
