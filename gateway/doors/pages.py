@@ -67,10 +67,11 @@ def _error(error: ApiError, headers: dict[str, str] | None = None) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
+    path = quoted(request.scope["path"])  # `request.url` would take what follows a leading // for a host
     if status == 404:
-        return _error(NotFound(f"there is nothing at {quoted(request.url.path)}"))
+        return _error(NotFound(f"there is nothing at {path}"))
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    return _error(MethodNotAllowed(f"{quoted(request.url.path)} does not take {request.method}"), headers)
+    return _error(MethodNotAllowed(f"{path} does not take {request.method}"), headers)
 
 
 async def _defect(_: Request, __: Exception) -> Response:

@@ -178,6 +178,12 @@ async def test_reading_an_inference_endpoint_is_refused_in_openais_form(site):
     assert answer.headers["allow"] == "POST"
 
 
+async def test_an_unknown_page_is_named_as_it_was_asked_for(site):
+    for path in ("/v1/nowhere", "//v1/models"):
+        answer = await site.http().get(f"{site.url}{path}")
+        assert answer.json()["error"]["message"] == f"there is nothing at {path!r}"
+
+
 async def test_a_page_that_is_written_to_tells_what_it_takes(site):
     answer = await site.http().post("/v1/models", content=b"{}")
     assert answer.status_code == 405
