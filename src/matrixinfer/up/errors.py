@@ -3,7 +3,7 @@
 UpError
 ├── DataTaken     another `up` works with the same data folder
 ├── PortTaken     somebody listens on the port
-├── BadOptions    flags that do not go together
+├── BadOptions    flags that do not go together, or that nothing can be done with
 └── PartFailed    a part died again and again, or its model cannot be loaded
 """
 
@@ -23,7 +23,7 @@ class PortTaken(UpError):
 
 
 class BadOptions(UpError):
-    """What was asked for contradicts itself."""
+    """What was asked for contradicts itself, or cannot be."""
 
 
 class PartFailed(UpError):

@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from matrixinfer.up import record
-from matrixinfer.up.errors import DataTaken
+from matrixinfer.up.errors import BadOptions, DataTaken
 from matrixinfer.up.reaping import REAPER
 
 
 @contextmanager
 def held(data_dir: Path) -> Iterator[None]:
-    """Hold the folder for this process. Raises DataTaken when another `up` has it."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    lock = os.open(data_dir / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Hold the folder for this process. Raises DataTaken when another `up` has it, BadOptions when it is no folder to
+    write into."""
+    lock = _open_lock(data_dir)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -28,6 +28,17 @@ def held(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _open_lock(data_dir: Path) -> int:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        return os.open(data_dir / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        why = "that is a file" if data_dir.is_file() else error.strerror or str(error)
+        raise BadOptions(
+            f"the data folder cannot be {data_dir} ({why}): name a folder, there already or not, with --data"
+        ) from error
 
 
 def _who_has_it(data_dir: Path) -> str:

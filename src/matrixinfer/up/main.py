@@ -12,6 +12,8 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from matrixinfer import __version__
 from matrixinfer.bus.clock import Clock, SystemClock
 from matrixinfer.bus.settings import BusSettings
@@ -136,4 +138,5 @@ def _record(url: str, bus_url: str, data_dir: Path, marker: str) -> record.Recor
         bus_url=bus_url,
         bus_prefix=BusSettings().prefix,
         data_dir=str(data_dir),
+        created_s=psutil.Process().create_time(),
     )

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+_CLOCK_SLACK_S = 1.0
+
 
 @dataclass(frozen=True)
 class Record:
@@ -25,6 +27,8 @@ class Record:
     bus_url: str
     bus_prefix: str
     data_dir: str
+    created_s: float = 0.0
+    """When the process was made, in unix seconds: its pid alone may be somebody else's by now."""
 
 
 def default_data_dir() -> Path:
@@ -54,11 +58,18 @@ def read(data_dir: Path) -> Record | None:
 def read_running(data_dir: Path) -> Record | None:
     """The same, unless that `up` is gone."""
     record = read(data_dir)
-    return record if record is not None and psutil.pid_exists(record.pid) else None
+    return record if record is not None and _runs(record) else None
 
 
 def remove(data_dir: Path) -> None:
     _path(data_dir).unlink(missing_ok=True)
+
+
+def _runs(record: Record) -> bool:
+    try:
+        return abs(psutil.Process(record.pid).create_time() - record.created_s) < _CLOCK_SLACK_S
+    except psutil.Error:
+        return False
 
 
 def _path(data_dir: Path) -> Path:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from matrixinfer.up import record
-from matrixinfer.up.errors import DataTaken, PortTaken
+from matrixinfer.up.errors import BadOptions, DataTaken, PortTaken
 from matrixinfer.up.folder import held
 from matrixinfer.up.listening import reserve
 
-NOTE = record.Record(os.getpid(), "h", "1", "http://x", "nats://secret@y", "mi", "/d")
+BORN_S = psutil.Process().create_time()
+NOTE = record.Record(os.getpid(), "h", "1", "http://x", "nats://secret@y", "mi", "/d", BORN_S)
 
 
 def test_the_note_is_readable_by_its_owner_only_and_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -24,6 +27,14 @@ def test_the_note_is_readable_by_its_owner_only_and_comes_back_as_it_was(tmp_pat
     assert record.read_running(tmp_path) == NOTE
     record.remove(tmp_path)
     assert record.read(tmp_path) is None
+
+
+@pytest.mark.parametrize("born_s", [BORN_S - 60, 0.0])
+def test_a_pid_that_somebody_else_has_by_now_is_not_the_platform(tmp_path: Path, born_s: float) -> None:
+    stale = replace(NOTE, created_s=born_s)
+    record.write(tmp_path, stale)
+    assert record.read(tmp_path) == stale
+    assert record.read_running(tmp_path) is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"pid": 1, "unknown": 2}'])
@@ -47,6 +58,15 @@ def test_a_folder_is_held_once_and_free_again_afterwards(tmp_path: Path) -> None
             pass
     with held(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("below", [".", "inner"])
+def test_a_file_where_the_folder_should_be_is_refused_with_advice(tmp_path: Path, below: str) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(BadOptions, match=r"the data folder cannot be .*/file.*name a folder.* with --data"):
+        with held(file / below):
+            pass
 
 
 def test_a_reserved_port_can_be_shared_by_workers_but_not_reserved_twice() -> None:
