@@ -23,8 +23,16 @@ BusOption = Annotated[
 DataOption = Annotated[
     Path | None, typer.Option("--data", envvar="MATRIXINFER_DATA", help="Data folder of the `up` to talk to.")
 ]
+
+
+def _root(url: str | None) -> str | None:
+    """The gateway's own address, also of the one with `/v1` that OpenAI's clients call their base URL."""
+    return url.rstrip("/").removesuffix("/v1") if url else None
+
+
 UrlOption = Annotated[
-    str | None, typer.Option("--url", envvar="MATRIXINFER_URL", help="Where the gateway is; found by itself.")
+    str | None,
+    typer.Option("--url", envvar="MATRIXINFER_URL", callback=_root, help="Where the gateway is; found by itself."),
 ]
 
 
@@ -38,7 +46,7 @@ def running(data_dir: Path | None) -> Record | None:
 def gateway_url(url: str | None, data_dir: Path | None) -> str:
     """Raises CliError when nothing tells where a gateway is."""
     if url:
-        return url.rstrip("/")
+        return url
     record = running(data_dir)
     if record is None:
         raise CliError("no platform runs here: start one with `matrixinfer up`, or name a gateway with --url")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -134,7 +135,9 @@ def test_doctor_says_that_nothing_runs(run) -> None:
 def test_doctor_says_that_the_bus_is_away(run, tmp_path: Path) -> None:
 
     url = "nats://operator:secret@127.0.0.1:9"
-    record.write(tmp_path, record.Record(os.getpid(), "h", __version__, "http://127.0.0.1:9", url, "mi", str(tmp_path)))
+    born_s = psutil.Process().create_time()
+    note = record.Record(os.getpid(), "h", __version__, "http://127.0.0.1:9", url, "mi", str(tmp_path), born_s)
+    record.write(tmp_path, note)
     result = run("doctor")
     assert result.exit_code == 1
     assert "bus" in result.stdout
@@ -190,6 +193,15 @@ def test_a_gateway_that_breaks_off_without_a_word_is_named_by_the_kind_of_error(
     monkeypatch.setattr(httpx, "Client", lambda **_: client)
     result = run("chat", "only", "hello", "--url", "http://gateway")
     assert "no answer from the gateway at http://gateway: ReadTimeout" in result.stderr
+
+
+@pytest.mark.parametrize("url", ["http://gateway", "http://gateway/", "http://gateway/v1", "http://gateway/v1/"])
+def test_the_gateway_is_found_by_the_base_url_of_openais_clients_too(run, monkeypatch, url: str) -> None:
+    make = httpx.Client
+    monkeypatch.setattr(
+        httpx, "Client", lambda **given: make(transport=httpx.MockTransport(gateway), base_url=given["base_url"])
+    )
+    assert run("chat", "only", "hello", "--url", url).stdout == "you said hello\n"
 
 
 async def test_doctor_names_the_kind_of_an_error_without_words(monkeypatch: pytest.MonkeyPatch) -> None:
