@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO, Any
@@ -94,10 +93,8 @@ async def test_an_interrupt_stops_everything_within_ten_seconds(tmp_path: Path) 
     async with House(tmp_path / "data", *SIMULATED, "--replicas", "2", "--gateways", "2") as house:
         record = house.record()
         assert len(marked(record)) >= 7
-        began_s = time.monotonic()
         process_of(house).send_signal(signal.SIGINT)
-        assert process_of(house).wait(15) == 0
-        assert time.monotonic() - began_s < 10.0
+        assert process_of(house).wait(10) == 0
         assert marked(record) == []
         assert not (house.data_dir / "up.json").exists()
 
