@@ -169,6 +169,8 @@ def test_the_help_loads_no_part_of_the_platform() -> None:
 def gateway(request: httpx.Request) -> httpx.Response:
     if request.url.path == "/v1/models":
         return httpx.Response(200, json={"data": [{"id": "only"}]})
+    if request.url.path != "/v1/chat/completions":
+        return httpx.Response(404, json={"error": {"message": f"there is nothing at {request.url.path}"}})
     body = json.loads(request.content)
     if body["model"] != "only":
         return httpx.Response(404, json={"error": {"message": f"no model {body['model']}"}})
