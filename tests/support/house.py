@@ -19,10 +19,15 @@ from matrixinfer.bus.server.record import free_port
 from support.eventually import eventually
 
 START_S = 45.0
+STOP_S = 10.0
+"""What `up` promises."""
+GONE_S = 5.0
+"""Until the reaper has noticed that `up` is gone, and has ended what was left."""
 
 
 class House:
-    """`async with House(data_dir, "--engine", "simulated") as house:` serves at `house.url` until the block ends."""
+    """`async with House(data_dir, "--engine", "simulated") as house:` serves at `house.url` until the block ends. Then
+    `up` has to end well, unless the block itself killed it, and no process of the house may be left."""
 
     def __init__(self, data_dir: Path, *arguments: str, start_s: float = START_S) -> None:
         self.data_dir = data_dir
@@ -67,10 +72,18 @@ class House:
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
         try:
-            await asyncio.to_thread(self.process.wait, 20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
+            code = await asyncio.to_thread(self.process.wait, STOP_S)
+            assert code in (0, -signal.SIGKILL), f"up ended with code {code}:\n{self.output}"
+            await self._all_gone()
+        finally:
+            for process in self.members():
+                process.kill()
+
+    async def _all_gone(self) -> None:
+        try:
+            await eventually(lambda: not self.members(), timeout_s=GONE_S)
+        except AssertionError as error:
+            raise AssertionError(f"up has ended and left {self.members()}") from error
 
     async def _serves(self) -> bool:
         assert self.process is not None
