@@ -88,6 +88,11 @@ class Client(NatsClient):
             self.mute(sid)
         self._listeners.pop(sid, None)
 
+    async def close(self) -> None:
+        """Also of a client whose addresses could not be read, which nats-py cannot close."""
+        if self._flush_queue is not None:
+            await super().close()
+
     def _check_buffer(self, size: int) -> None:
         if self.is_closed:
             raise Unavailable("the connection to the NATS server is closed")

@@ -69,8 +69,9 @@ class Connection:
                 await self._connect(url)
         except (TimeoutError, nats_errors.Error, OSError) as error:
             await self._disconnect()
-            last = self.client.last_error or error
-            raise Unavailable(f"no NATS server answers at {without_password(url)}: {last}") from error
+            why = str(self.client.last_error or error) or "what took the connection says nothing that NATS would"
+            where = without_password(url)
+            raise Unavailable(f"no NATS server answers at {where} ({why}): start one there, or name another") from error
         if not self.client.has_jetstream():
             await self._disconnect()
             raise Incompatible(f"the NATS server at {without_password(url)} has no JetStream: start it with `-js`")

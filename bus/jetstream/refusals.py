@@ -11,6 +11,7 @@ NO_MESSAGE_FOUND = 10037
 OVERLAPPING_CONSUMER = frozenset({10099, 10100})
 
 _STORE_FAILED = 10077
+_NO_COPIES = 10074
 _NOT_NOW = 503
 
 _MEANINGS: dict[int, type[BusError]] = {
@@ -18,10 +19,15 @@ _MEANINGS: dict[int, type[BusError]] = {
     10028: QueueFull,
     10047: QueueFull,
     10039: Incompatible,
+    _NO_COPIES: Incompatible,
     10076: Incompatible,
     10054: TooLarge,
     10071: Conflict,
     10164: Conflict,
+}
+
+_ADVICE = {
+    _NO_COPIES: "one server keeps one copy: set MATRIXINFER_BUS_REPLICAS to 1, or use a cluster of as many servers",
 }
 
 
@@ -41,7 +47,7 @@ class StreamMissing(Refused, Unavailable):
 def refusal(code: int, description: str, what: str, *, status: int = 0) -> BusError:
     """The error for a refusal of `what`; Refused where the ports have no word of their own for it. `status` is the
     coarse, HTTP-like code."""
-    text = f"{what}: {description}"
+    text = f"{what}: {description}" + (f"; {_ADVICE[code]}" if code in _ADVICE else "")
     if code == _STORE_FAILED:
         # one code for the stream's bounds and for a broken store; only the words tell them apart
         return QueueFull(text) if "maximum" in description else Unavailable(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,24 @@ async def test_no_server_is_an_error_that_names_the_address_but_no_password() ->
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1") as caught:
         await connect(BusSettings(url=url, connect_timeout_s=0.5), SystemClock())
     assert "secret" not in str(caught.value)
+
+
+async def test_what_takes_connections_but_does_not_speak_nats_is_told_apart() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"nats://127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(Unavailable, match=r"\(.* says nothing that NATS would\): start one there"):
+            await connect(BusSettings(url=url, connect_timeout_s=0.5), SystemClock())
+
+
+async def test_addresses_that_cannot_be_used_together_are_an_error_at_once() -> None:
+    with pytest.raises(Unavailable, match="mixing of websocket"):
+        await connect(BusSettings(url="nats://127.0.0.1:1,ws://127.0.0.1:1"), SystemClock())
+
+
+async def test_more_copies_than_servers_are_refused_with_advice(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as server:
+        with pytest.raises(Incompatible, match="MATRIXINFER_BUS_REPLICAS to 1"):
+            await connect(BusSettings(url=server.url, replicas=3), SystemClock())
 
 
 async def test_a_wrong_password_is_an_error_at_once_or_by_the_deadline(tmp_path: Path) -> None:

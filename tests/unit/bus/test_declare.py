@@ -54,6 +54,12 @@ def test_the_servers_codes_become_the_buss_errors(code: int, description: str, e
     assert type(refusal(code, description, "mi.work.ns.pod")) is expected
 
 
+def test_more_copies_than_the_server_keeps_are_refused_with_advice() -> None:
+    refused = refusal(10074, "replicas > 1 not supported in non-clustered mode", "STREAM.CREATE.REQUESTS")
+    assert type(refused) is Incompatible
+    assert "set MATRIXINFER_BUS_REPLICAS to 1" in str(refused)
+
+
 def test_each_user_has_inboxes_of_its_own_and_no_password_is_shown() -> None:
     assert inbox_prefix("nats://agent:secret@127.0.0.1:4222") == "_INBOX.agent"
     assert inbox_prefix("nats://127.0.0.1:4222") == "_INBOX"
