@@ -57,7 +57,8 @@ class Child:
             ran_s = self._clock.monotonic() - began_s
             pause_s = PAUSES.wait_s(streak, ran_s)
             streak = 0 if PAUSES.is_healthy(ran_s) else streak + 1
-            self._say(f"{self.spec.name} {ending(code)}; starts again in {pause_s:g} s (log: {self.log})")
+            why = f" ({last_line(self.log)})" if code > 0 else ""  # who was ended by a signal had no last word
+            self._say(f"{self.spec.name} {ending(code)}{why}; starts again in {pause_s:g} s (log: {self.log})")
             await self._clock.sleep(pause_s)
 
     async def stop(self) -> None:
@@ -113,10 +114,18 @@ def ending(code: int) -> str:
 
 def last_lines(log: Path) -> str:
     """The last lines of a log, indented; of a log that is not there, a word about that."""
+    return "\n".join([f"the end of {log}:", *(f"  {line}" for line in _tail(log)[-LAST_LINES:] or ["(empty)"])])
+
+
+def last_line(log: Path) -> str:
+    """The last words in a log: why a part ends stands there."""
+    return next((line.strip() for line in reversed(_tail(log)) if line.strip()), "its log is empty")
+
+
+def _tail(log: Path) -> list[str]:
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 8192))
-            lines = file.read().decode(errors="replace").splitlines()[-LAST_LINES:]
+            return file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
-        lines = []
-    return "\n".join([f"the end of {log}:", *(f"  {line}" for line in lines or ["(empty)"])])
+        return []

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from matrixinfer.bus.clock import SystemClock
-from matrixinfer.up.child import DEATHS_AT_START, Child, last_lines
+from matrixinfer.up.child import DEATHS_AT_START, Child, last_line, last_lines
 from matrixinfer.up.errors import PartFailed
 from matrixinfer.up.parts import PartSpec
 from support.eventually import eventually
@@ -65,6 +65,13 @@ async def test_a_part_that_dies_again_and_again_at_the_start_is_given_up_with_it
     assert part.child.log.read_text().count("I cannot") == DEATHS_AT_START
 
 
+async def test_a_part_that_ends_by_itself_is_told_with_its_last_word(watched) -> None:
+    part = watched("sh", "-c", "echo first; echo the disk is full >&2; echo; exit 7")
+    async with part.running():
+        await eventually(lambda: part.said)
+    assert "part ended with code 7 (the disk is full); starts again in" in part.said[0]
+
+
 async def test_a_settled_part_is_started_again_however_often_it_dies(watched) -> None:
     part = watched("sleep", "60")
     part.child.is_settled = True
@@ -75,7 +82,7 @@ async def test_a_settled_part_is_started_again_however_often_it_dies(watched) ->
             await eventually(lambda deaths=deaths: len(part.said) == deaths + 1)
             await eventually(lambda pid=pid: part.pids() not in ([], [pid]))
         assert not task.done()
-    assert "was ended by signal 9" in part.said[0]
+    assert "was ended by signal 9; starts" in part.said[0]
 
 
 async def test_a_part_that_ignores_the_request_is_killed_in_time(watched) -> None:
@@ -100,6 +107,7 @@ async def test_what_a_dead_part_leaves_in_its_group_is_ended(watched) -> None:
 def test_the_end_of_a_long_log_is_shown_and_a_missing_one_is_said(tmp_path: Path) -> None:
     log = tmp_path / "part.log"
     assert "(empty)" in last_lines(log)
+    assert last_line(log) == "its log is empty"
     log.write_text("".join(f"line {number}\n" for number in range(10_000)))
     shown = last_lines(log).splitlines()
     assert shown[0] == f"the end of {log}:"
