@@ -1,7 +1,8 @@
 """What can go wrong in the node.
 
 NodeError
-├── NodeTaken        another node works with the same data folder, or under the same name
+├── NodeTaken        another node works with the same data folder
+│   └── NameTaken    or under the same name
 ├── BadPod           a Pod asks for something that cannot be run here
 └── CannotStart      the operating system refused to start a container
 """
@@ -15,6 +16,16 @@ class NodeError(Exception):
 
 class NodeTaken(NodeError):
     """Two nodes on one data folder would start every container twice; two of one name would both run its Pods."""
+
+
+class NameTaken(NodeTaken):
+    """Somebody else keeps the lease of this name. `fact` is the message without the advice."""
+
+    def __init__(self, name: str, prefix: str) -> None:
+        self.fact = f"another node named {name!r} is alive on this bus (prefix {prefix!r})"
+        super().__init__(
+            f"{self.fact}: give this one its own MATRIXINFER_NODE_NAME, or its platform its own MATRIXINFER_BUS_PREFIX"
+        )
 
 
 class BadPod(NodeError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from matrixinfer.agents.node.errors import NodeTaken
+from matrixinfer.agents.node.errors import NameTaken
 from matrixinfer.agents.node.records import Records
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.errors import BusError, LeaseLost
@@ -38,7 +38,7 @@ class Tenancy:
         self._without_since_s = bus.clock.monotonic()
 
     async def begin(self) -> None:
-        """Returns when this node may work under its name. Raises NodeTaken when another one does, BusError."""
+        """Returns when this node may work under its name. Raises NameTaken when another one does, BusError."""
         self._without_since_s = self._bus.clock.monotonic()
         await self._end_predecessor()
         while not await self._acquire():
@@ -47,7 +47,7 @@ class Tenancy:
             await self._bus.clock.sleep(self._ttl_s / RENEWALS_PER_TTL)
 
     async def keep(self) -> None:
-        """For ever. Raises NodeTaken when another node works under this name; an absent bus is waited for."""
+        """For ever. Raises NameTaken when another node works under this name; an absent bus is waited for."""
         while True:
             await self._bus.clock.sleep(self._ttl_s / RENEWALS_PER_TTL)
             try:
@@ -98,7 +98,4 @@ class Tenancy:
 
     def _refuse_when_too_long(self) -> None:
         if self._bus.clock.monotonic() - self._without_since_s > self._ttl_s + PATIENCE_S:
-            raise NodeTaken(
-                f"another node named {self._name!r} is alive on this bus (prefix {self._bus.subjects.prefix!r}): give "
-                "this one its own MATRIXINFER_NODE_NAME, or its platform its own MATRIXINFER_BUS_PREFIX"
-            )
+            raise NameTaken(self._name, self._bus.subjects.prefix)

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from matrixinfer.agents.node.settings import NodeSettings
 from matrixinfer.agents.settings import AgentSettings
 from matrixinfer.agents.weights import fetch
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.cluster_client import ClusterClient
+from matrixinfer.bus.errors import Unavailable
 from matrixinfer.bus.jetstream import connect
 from matrixinfer.bus.server import EmbeddedServer
 from matrixinfer.bus.settings import BusSettings
@@ -22,6 +24,8 @@ from matrixinfer.bus.topology import Part
 from matrixinfer.up import applied, manifests, milestones
 from matrixinfer.up.child import Child
 from matrixinfer.up.display import Display
+from matrixinfer.up.errors import NoServer
+from matrixinfer.up.neighbours import make_sure_of_none
 from matrixinfer.up.options import Options
 from matrixinfer.up.parts import part_specs
 
@@ -55,7 +59,7 @@ class House:
         return self._options.data_dir / "logs"
 
     async def start(self) -> None:
-        """Returns when the platform serves. Raises UpError, BusError or AgentError with what is wrong."""
+        """Returns when the platform serves. Raises UpError, BusError, NodeError or AgentError with what is wrong."""
         fetching = asyncio.create_task(self._fetch_weights(), name="fetch weights")
         try:
             await self._start_parts(await self._start_bus())
@@ -98,10 +102,21 @@ class House:
                 self._server = EmbeddedServer(self._options.data_dir / "nats", clock=self._clock)
                 await self._server.start()
                 self.bus_url = self._server.url(Part.OPERATOR)
-            self._bus = await connect(BusSettings(url=self.bus_url, name="up"), self._clock)
+            self._bus = await self._connect()
+            if self._server is None:
+                node = NodeSettings()
+                await make_sure_of_none(self._bus, node.name, node.lease_ttl_s, self._options.data_dir, step.say)
             self._on_bus(self.bus_url)
             step.say(self.bus_url.rpartition("@")[2].removeprefix("nats://"))
         return self._bus
+
+    async def _connect(self) -> Bus:
+        try:
+            return await connect(BusSettings(url=self.bus_url, name="up"), self._clock)
+        except Unavailable as error:
+            if self._server is None:
+                raise NoServer(f"{error}; or leave out --nats") from error
+            raise
 
     async def _start_parts(self, bus: Bus) -> None:
         data_dir = self._options.data_dir

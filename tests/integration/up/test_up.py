@@ -18,8 +18,10 @@ import httpx
 import psutil
 import pytest
 
+from matrixinfer.bus.server.record import free_port
 from support.eventually import eventually
 from support.house import House
+from support.nats import running_server
 
 pytestmark = pytest.mark.timeout(120)
 SIMULATED = ("--engine", "simulated")
@@ -174,6 +176,29 @@ async def test_a_taken_port_is_refused_at_once_with_what_to_do(tmp_path: Path) -
     assert f"port {port} on 127.0.0.1 is taken by process {os.getpid()}" in refused.stderr
     assert "--port" in refused.stderr
     assert not (tmp_path / "data" / "nats").exists()
+
+
+async def test_a_second_one_on_the_same_server_and_prefix_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as server:
+        shared = ("--nats", server.url, *SIMULATED)
+        async with House(tmp_path / "data", *shared, "--replicas", "2") as house:
+            agents = house.pids("matrixinfer", "agent")
+            second = await asyncio.to_thread(matrixinfer, "up", *shared, "--port", "0", "--data", str(tmp_path / "two"))
+            assert second.returncode == 1
+            assert "another node named 'local' is alive on this bus (prefix 'mi')" in second.stderr
+            assert "stop it, or give this one its own MATRIXINFER_BUS_PREFIX" in second.stderr
+            assert not (tmp_path / "two" / "logs" / "node.log").exists()
+            assert house.pids("matrixinfer", "agent") == agents
+            process_of(house).kill()
+        async with House(tmp_path / "data", *shared) as again:  # what the killed one left there is its own
+            await ask(again)
+
+
+async def test_a_server_that_is_not_there_is_told_with_what_to_do(tmp_path: Path) -> None:
+    at = ("--nats", f"nats://127.0.0.1:{free_port()}", "--port", "0", "--data", str(tmp_path / "data"))
+    failed = await asyncio.to_thread(matrixinfer, "up", *SIMULATED, *at)
+    assert failed.returncode == 1
+    assert "start one there, or name another; or leave out --nats" in failed.stderr
 
 
 async def test_a_model_that_cannot_start_ends_it_with_the_reason(tmp_path: Path) -> None:
