@@ -23,27 +23,39 @@ LAST_RESORT_S = 5.0
 
 
 def listen(settings: GatewaySettings) -> socket.socket:
-    """A listening socket. Raises PortTaken, StartError.
+    """The listening socket of the door, shared when the settings say so. Raises PortTaken, StartError."""
+    return _listen(settings, settings.port, "MATRIXINFER_GATEWAY_PORT", shared=settings.reuse_port)
 
-    Without SO_REUSEPORT it is listened on at once, because only that shows that the port is taken.
-    """
-    where = f"{settings.host}:{settings.port}"
+
+def listen_alone(settings: GatewaySettings, port: int) -> socket.socket:
+    """The listening socket of this worker's own address, never shared. Raises PortTaken, StartError."""
+    return _listen(settings, port, "MATRIXINFER_GATEWAY_METRICS_PORT", shared=False)
+
+
+def _listen(settings: GatewaySettings, port: int, setting: str, *, shared: bool) -> socket.socket:
+    """Without SO_REUSEPORT it is listened on at once, because only that shows that the port is taken."""
+    where = f"{settings.host}:{port}"
     sock = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-        if settings.reuse_port:
+        if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((settings.host, settings.port))
+        sock.bind((settings.host, port))
         sock.listen(settings.backlog)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            advice = "stop it, or choose another port (MATRIXINFER_GATEWAY_PORT)"
+            advice = f"stop it, or choose another port ({setting})"
             raise PortTaken(f"another process already listens on {where}: {advice}") from error
         raise StartError(f"the gateway cannot listen on {where}: {error}") from error
     return sock
+
+
+def url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class Server(uvicorn.Server):

@@ -16,8 +16,9 @@ from matrixinfer.gateway.doors.http import HttpDoor
 from matrixinfer.gateway.doors.nats import NatsDoor
 from matrixinfer.gateway.doors.pages import Pages
 from matrixinfer.gateway.errors import ShuttingDown
-from matrixinfer.gateway.listener import LAST_RESORT_S, Server, http_server, listen
+from matrixinfer.gateway.listener import LAST_RESORT_S, Server, http_server, listen, url_of
 from matrixinfer.gateway.metrics import Metrics
+from matrixinfer.gateway.own_address import own_address
 from matrixinfer.gateway.pipeline.bodies import Bodies
 from matrixinfer.gateway.pipeline.intake import Intake
 from matrixinfer.gateway.pipeline.publishing import Publisher
@@ -41,6 +42,13 @@ async def serve(
     its error: a worker that has lost a part would hold its clients in vain.
     """
     worker = Worker(settings, bus)
+    async with own_address(worker.pages.worker_app(), settings):
+        await _serve_door(worker, settings, stop, on_listening)
+
+
+async def _serve_door(
+    worker: Worker, settings: GatewaySettings, stop: asyncio.Event, on_listening: OnListening | None
+) -> None:
     with listen(settings) as listener:
         try:
             await worker.start()
@@ -67,10 +75,10 @@ class Worker:
         questions = Questions(bus, self.relay, publisher.republish)
         self.watchdog = Watchdog(bus, self.relay, questions, self._background)
         self.intake = Intake(settings, bus.clock, self.serving, publisher, relay=self.relay, rng=Random())
-        metrics = Metrics(in_flight=lambda: len(self.relay))
-        pages = Pages(self.serving, metrics, self._why_not_ready)
+        metrics = Metrics(in_flight=lambda: len(self.relay), worker=settings.worker or self.relay.gateway)
+        self.pages = Pages(self.serving, metrics, self._why_not_ready)
         door = HttpDoor(settings, bus.clock, self.intake, self.relay, metrics)
-        self._http: Server = http_server(App(door, pages.app()), settings)
+        self._http: Server = http_server(App(door, self.pages.app()), settings)
         self._nats = NatsDoor(bus, self.intake, self.relay, metrics, self._background)
 
     async def start(self) -> None:
@@ -123,8 +131,7 @@ class Worker:
             self.relay.fail(exchange, ShuttingDown().failure())
 
     def _tell(self, listener: socket.socket, on_listening: OnListening | None) -> None:
-        host, port = listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        url = url_of(listener)
         log.info("gateway %s listens on %s", self.relay.gateway, url)
         if on_listening is not None:
             on_listening(url)

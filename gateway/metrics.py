@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.registry import Collector
 
 from matrixinfer.bus.contracts.frames import Usage
 
@@ -42,10 +43,12 @@ class ModelMetrics:
 
 
 class Metrics:
-    """One registry for each gateway, so that several live in one process."""
+    """One registry for each gateway, so that several live in one process. `worker` tells its samples from those of the
+    other workers on its port."""
 
-    def __init__(self, in_flight: Callable[[], int]) -> None:
+    def __init__(self, in_flight: Callable[[], int], worker: str) -> None:
         self.registry = CollectorRegistry()
+        self._page = _OfWorker(self.registry, worker)
         name, registry = "matrixinfer_gateway", self.registry
         self.requests = Counter(
             f"{name}_requests_total",
@@ -80,4 +83,18 @@ class Metrics:
         return found
 
     def text(self) -> bytes:
-        return generate_latest(self.registry)
+        return generate_latest(self._page)
+
+
+class _OfWorker(Collector):
+    """Everything in `registry` with one more label. It is put on when a page is asked for: counting costs the same."""
+
+    def __init__(self, registry: CollectorRegistry, worker: str) -> None:
+        self._registry = registry
+        self._label = {"worker": worker}
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            told = Metric(metric.name, metric.documentation, metric.type, metric.unit)
+            told.samples = [sample._replace(labels=sample.labels | self._label) for sample in metric.samples]
+            yield told

@@ -24,6 +24,13 @@ class GatewaySettings(Settings):
     reuse_port: bool = False
     """Let several worker processes listen on the same port; the kernel spreads connections over them."""
 
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """TCP port where this worker alone answers `/metrics`, `/healthz` and `/readyz`: on a port that several share each
+    question reaches another of them. 0 takes a free one, and the log tells which; without, there is none."""
+
+    worker: str = ""
+    """Label `worker` on all metrics, so that those of several workers never mix; empty: the worker's own id."""
+
     backlog: int = Field(default=2048, ge=1)
     """Connections that may wait for being accepted."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,16 +26,20 @@ class Pages:
         self._why_not_ready = why_not_ready
 
     def app(self) -> Starlette:
-        routes = [
-            Route("/v1/models", self._models),
-            Route("/v1/models/{model:path}", self._model),
+        """Everything, for the door."""
+        models = [Route("/v1/models", self._models), Route("/v1/models/{model:path}", self._model)]
+        return _app([*models, *self._of_the_worker()])
+
+    def worker_app(self) -> Starlette:
+        """What is about this worker only, for an address of its own."""
+        return _app(self._of_the_worker())
+
+    def _of_the_worker(self) -> list[Route]:
+        return [
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/metrics", self._metrics_page),
         ]
-        app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _defect})
-        app.router.redirect_slashes = False
-        return app
 
     async def _models(self, _: Request) -> Response:
         return JSONResponse({"object": "list", "data": served_models(self._serving.table)})
@@ -58,6 +62,12 @@ class Pages:
 
     async def _metrics_page(self, _: Request) -> Response:
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _app(routes: Sequence[Route]) -> Starlette:
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _defect})
+    app.router.redirect_slashes = False
+    return app
 
 
 def _error(error: ApiError, headers: dict[str, str] | None = None) -> Response:

@@ -76,7 +76,7 @@ async def running(*, routed: bool = True, **settings: object) -> AsyncIterator[S
     far = FarSide(broker.connect())
     await far.start()
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    chosen = GatewaySettings(port=0, **settings)  # type: ignore[arg-type]
+    chosen = GatewaySettings.model_validate({"port": 0, "worker": "w", **settings})
     server = asyncio.create_task(serve(chosen, bus, stop, on_listening=ready.set_result))
     await asyncio.wait({server, ready}, return_when=asyncio.FIRST_COMPLETED)
     if not ready.done():

@@ -206,7 +206,7 @@ async def test_a_defect_is_answered_in_openais_form_and_logged(site, caplog):
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     assert "a defect" not in answer.text
     assert "ZeroDivisionError: a defect" in caplog.text
-    assert (await site.http().get("/metrics")).text.count('status="500"} 1.0') == 1
+    assert (await site.http().get("/metrics")).text.count('status="500",worker="w"} 1.0') == 1
 
 
 async def test_a_full_queue_is_429_with_advice(site):
@@ -240,9 +240,9 @@ async def test_two_hundred_at_once_each_get_their_own_answer(site):
     answers = await asyncio.gather(*asked)
     assert [a.text for a in answers] == ["".join(f"data: u{n}-{k}\n\n" for k in range(5)) for n in range(200)]
     page = (await http.get("/metrics")).text
-    assert 'requests_total{endpoint="chat.completions",model="tiny",status="200"} 200.0' in page
-    assert 'tokens_total{kind="output",model="tiny"} 1000.0' in page
-    assert "requests_in_flight 0.0" in page
+    assert 'requests_total{endpoint="chat.completions",model="tiny",status="200",worker="w"} 200.0' in page
+    assert 'tokens_total{kind="output",model="tiny",worker="w"} 1000.0' in page
+    assert 'requests_in_flight{worker="w"} 0.0' in page
 
 
 async def test_the_deadline_header_is_kept(site):

@@ -105,8 +105,8 @@ async def test_a_client_that_leaves_while_its_answer_comes_aborts_it_at_the_agen
     assert await eventually(lambda: site.far.aborted()) == [WorkKey(envelope.rid, 1, 1)]
     assert [n.rid for n in await eventually(lambda: site.far.notices)] == [envelope.rid]
     page = (await site.http().get("/metrics")).text
-    assert 'status="499"} 1.0' in page
-    assert "requests_in_flight 0.0" in page
+    assert 'status="499",worker="w"} 1.0' in page
+    assert 'requests_in_flight{worker="w"} 0.0' in page
 
 
 async def test_a_client_that_leaves_before_its_body_is_complete_publishes_nothing(site):
@@ -153,7 +153,7 @@ async def test_a_client_that_does_not_read_holds_up_nobody_and_is_dropped():
             assert site.far.aborted()[0] == WorkKey(envelope.rid, 1, 1)
 
             async def in_flight() -> bool:
-                return "requests_in_flight 0.0" in (await site.http().get("/metrics")).text
+                return 'requests_in_flight{worker="w"} 0.0' in (await site.http().get("/metrics")).text
 
             await eventually_async(in_flight)
 

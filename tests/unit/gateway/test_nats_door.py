@@ -35,7 +35,7 @@ class Request:
 @pytest.fixture
 async def door(rig: Rig) -> AsyncIterator[NatsDoor]:
     background = Background()
-    metrics = Metrics(lambda: 0)
+    metrics = Metrics(lambda: 0, "w")
     nats = NatsDoor(rig.bus, rig.worker.intake, rig.worker.relay, metrics, background)
     await nats.open()
     yield nats
