@@ -23,6 +23,7 @@ def greeting(house: House, data_dir: Path) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     facts.add_row("  API", Text(f"{house.url}/v1", "bold"))
     facts.add_row("  models", ", ".join(house.models) or f"none yet: `{program()} apply -f FILE`")
+    facts.add_row("  metrics", "\n".join(f"{url}/metrics" for url in house.worker_urls))
     facts.add_row("  logs", str(house.logs))
     facts.add_row("  data", str(data_dir))
     lines: list[RenderableType] = [Text("\nMatrixInfer serves", "bold green"), facts, Text()]

@@ -27,7 +27,7 @@ from matrixinfer.up.display import Display
 from matrixinfer.up.errors import NoServer
 from matrixinfer.up.neighbours import make_sure_of_none
 from matrixinfer.up.options import Options
-from matrixinfer.up.parts import part_specs
+from matrixinfer.up.parts import Ports, part_specs
 
 logger = logging.getLogger("matrixinfer.up.house")
 
@@ -38,13 +38,16 @@ class House:
     """One platform. `on_bus` is told the operator's address of the bus as soon as it can be used."""
 
     def __init__(
-        self, options: Options, port: int, display: Display, clock: Clock, *, on_bus: Callable[[str], None]
+        self, options: Options, ports: Ports, display: Display, clock: Clock, *, on_bus: Callable[[str], None]
     ) -> None:
-        self.url = f"http://{_reachable(options.host)}:{port}"
+        host = f"http://{_reachable(options.host)}"
+        self.url = f"{host}:{ports.door}"
+        self.worker_urls = [f"{host}:{port}" for port in ports.metrics] or [self.url]
+        """Where each gateway alone is asked for its metrics and health."""
         self.bus_url = options.nats_url or ""
         self.models = manifests.served_models(options.manifest)
         self._options = options
-        self._port = port
+        self._ports = ports
         self._display = display
         self._clock = clock
         self._on_bus = on_bus
@@ -120,7 +123,7 @@ class House:
 
     async def _start_parts(self, bus: Bus) -> None:
         data_dir = self._options.data_dir
-        for spec in part_specs(self._options, self._port, self._url_of):
+        for spec in part_specs(self._options, self._ports, self._url_of):
             child = Child(spec, data_dir, self._clock, self._display.say)
             self._children.append(child)
             watching = asyncio.create_task(child.run(), name=spec.name)

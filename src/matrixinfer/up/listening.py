@@ -1,9 +1,11 @@
-"""The gateway's port: looked at before anything starts, and kept for our own workers while the platform runs."""
+"""The gateways' ports: looked at before anything starts, and kept for our own workers while the platform runs."""
 
 from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import psutil
 
@@ -26,6 +28,20 @@ def reserve(host: str, port: int) -> socket.socket:
         holder.close()
         raise _refused(host, port, error) from error
     return holder
+
+
+@contextmanager
+def own_ports(host: str, count: int) -> Iterator[tuple[int, ...]]:
+    """So many free ports, kept for our own workers: bound here but not listened on, each lets one listener in."""
+    with ExitStack() as holders:
+        yield tuple(_hold(holders, host) for _ in range(count))
+
+
+def _hold(holders: ExitStack, host: str) -> int:
+    holder = holders.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # its listener sets it too
+    holder.bind((host, 0))
+    return int(holder.getsockname()[1])
 
 
 def _check_free(family: int, host: str, port: int) -> None:

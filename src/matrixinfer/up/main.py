@@ -17,14 +17,14 @@ import psutil
 from matrixinfer import __version__
 from matrixinfer.bus.clock import Clock, SystemClock
 from matrixinfer.bus.settings import BusSettings
-from matrixinfer.up import record
+from matrixinfer.up import record, scraping
 from matrixinfer.up.display import Display
 from matrixinfer.up.folder import end_leftovers, held
 from matrixinfer.up.greeting import greeting
 from matrixinfer.up.house import House
-from matrixinfer.up.listening import reserve
+from matrixinfer.up.listening import own_ports, reserve
 from matrixinfer.up.options import Options
-from matrixinfer.up.parts import MARKER
+from matrixinfer.up.parts import MARKER, Ports
 from matrixinfer.up.reaping import reaper
 
 LOG_BYTES = 16 * 1024 * 1024
@@ -38,23 +38,27 @@ async def up(options: Options, display: Display) -> None:
     """
     with held(options.data_dir):
         end_leftovers(options.data_dir)
-        with reserve(options.host, options.port) as holder:
+        workers = options.gateways if options.gateways > 1 else 0
+        with reserve(options.host, options.port) as holder, own_ports(options.host, workers) as metrics:
+            ports = Ports(holder.getsockname()[1], metrics)
             _log_to(options.data_dir / "logs" / "up.log")
             marker = uuid.uuid4().hex
             clock = SystemClock()
             try:
                 async with reaper(marker, clock, display.say):
                     os.environ[MARKER] = marker  # every child, and theirs, inherit it
-                    await _run(options, holder.getsockname()[1], display, clock, marker)
+                    await _run(options, ports, display, clock, marker)
             finally:
                 record.remove(options.data_dir)
+                scraping.remove_targets(options.data_dir)
 
 
-async def _run(options: Options, port: int, display: Display, clock: Clock, marker: str) -> None:
+async def _run(options: Options, ports: Ports, display: Display, clock: Clock, marker: str) -> None:
     def note(bus_url: str) -> None:
         record.write(options.data_dir, _record(house.url, bus_url, options.data_dir, marker))
 
-    house = House(options, port, display, clock, on_bus=note)
+    house = House(options, ports, display, clock, on_bus=note)
+    scraping.write_targets(options.data_dir, house.worker_urls)
     note("")  # before anything starts: whoever comes after a crash must know the marker
     stop = asyncio.Event()
     _heed_signals(stop, house)

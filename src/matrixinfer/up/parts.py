@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from matrixinfer.bus.topology import Part
@@ -19,6 +20,15 @@ POD_GRACE_S = 2.5
 
 
 @dataclass(frozen=True)
+class Ports:
+    """`door` is what all gateways share; `metrics` has one of its own for each, or none when there is one gateway: then
+    the door's answers are always its own."""
+
+    door: int
+    metrics: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class PartSpec:
     """`stop_s` is how long the process may take to end after SIGTERM."""
 
@@ -28,13 +38,15 @@ class PartSpec:
     stop_s: float
 
 
-def part_specs(options: Options, port: int, url_of: Callable[[Part], str]) -> list[PartSpec]:
+def part_specs(options: Options, ports: Ports, url_of: Callable[[Part], str]) -> list[PartSpec]:
     """Handlers, node and gateways, in the order of starting; `url_of` gives the bus address of a part's user."""
     handlers = _spec("handlers", url_of(Part.HANDLERS), {}, stop_s=1.5)
     node = _spec("node", url_of(Part.NODE), _node_environment(options.data_dir, url_of(Part.AGENT)), POD_GRACE_S + 1.0)
-    door = _gateway_environment(options, port)
     names = ["gateway"] if options.gateways == 1 else [f"gateway-{number}" for number in range(options.gateways)]
-    gateways = [_spec(name, url_of(Part.GATEWAY), door, GATEWAY_DRAIN_S + 1.0, command="gateway") for name in names]
+    gateways = [
+        _spec(name, url_of(Part.GATEWAY), environment, GATEWAY_DRAIN_S + 1.0, command="gateway")
+        for name, environment in zip(names, _gateway_environments(options, ports, names), strict=True)
+    ]
     return [handlers, node, *gateways]
 
 
@@ -51,10 +63,14 @@ def _node_environment(data_dir: Path, agent_url: str) -> dict[str, str]:
     }
 
 
-def _gateway_environment(options: Options, port: int) -> dict[str, str]:
-    return {
+def _gateway_environments(options: Options, ports: Ports, names: Sequence[str]) -> Iterator[dict[str, str]]:
+    """One for each worker."""
+    shared = {
         "MATRIXINFER_GATEWAY_HOST": options.host,
-        "MATRIXINFER_GATEWAY_PORT": str(port),
+        "MATRIXINFER_GATEWAY_PORT": str(ports.door),
         "MATRIXINFER_GATEWAY_REUSE_PORT": "true",
         "MATRIXINFER_GATEWAY_DRAIN_S": str(GATEWAY_DRAIN_S),
     }
+    for name, port in zip_longest(names, ports.metrics):
+        own = {} if port is None else {"MATRIXINFER_GATEWAY_METRICS_PORT": str(port)}
+        yield {**shared, "MATRIXINFER_GATEWAY_WORKER": name, **own}

@@ -101,6 +101,29 @@ async def test_an_interrupt_stops_everything_within_ten_seconds(tmp_path: Path) 
         assert not (house.data_dir / "up.json").exists()
 
 
+async def test_each_of_several_gateways_is_asked_for_its_own_metrics_where_prometheus_is_told(tmp_path: Path) -> None:
+    async with House(tmp_path / "data", *SIMULATED, "--gateways", "2") as house:
+        targets = json.loads((house.data_dir / "gateways.json").read_text())[0]["targets"]
+        assert all(f"http://{target}/metrics" in house.output for target in targets)
+
+        async def workers() -> list[str]:
+            async with httpx.AsyncClient() as client:
+                pages = [(await client.get(f"http://{target}/metrics")).text for target in targets]
+            return [page.partition('worker="')[2].partition('"')[0] for page in pages]
+
+        assert await workers() == ["gateway-0", "gateway-1"]
+        house.kill(house.pids("matrixinfer", "gateway")[0])
+
+        async def are_both_there() -> bool:
+            try:
+                return await workers() == ["gateway-0", "gateway-1"]
+            except httpx.HTTPError:
+                return False
+
+        await eventually(are_both_there, timeout_s=10.0)
+    assert not (house.data_dir / "gateways.json").exists()
+
+
 async def test_an_interrupted_start_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     manifest = tmp_path / "slow.yaml"
     manifest.write_text(

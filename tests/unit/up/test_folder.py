@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
@@ -11,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from matrixinfer.up import record
+from matrixinfer.up import record, scraping
 from matrixinfer.up.errors import BadOptions, DataTaken, PortTaken
 from matrixinfer.up.folder import held
-from matrixinfer.up.listening import reserve
+from matrixinfer.up.listening import own_ports, reserve
 
 BORN_S = psutil.Process().create_time()
 NOTE = record.Record(os.getpid(), "h", "1", "http://x", "nats://secret@y", "mi", "/d", BORN_S)
@@ -82,6 +83,26 @@ def test_a_reserved_port_can_be_shared_by_workers_but_not_reserved_twice() -> No
                 reserve("127.0.0.1", port)
         with pytest.raises(PortTaken, match="is taken; choose another"):
             reserve("127.0.0.1", port)
+
+
+def test_a_port_of_a_workers_own_lets_one_listener_in_and_again_after_it_has_gone() -> None:
+    with own_ports("127.0.0.1", 2) as (port, other):
+        assert port != other
+        for _ in range(2):
+            with socket.create_server(("127.0.0.1", port)) as worker:  # sets SO_REUSEADDR, as the gateway does
+                with pytest.raises(OSError, match="in use"):
+                    socket.create_server(("127.0.0.1", port))
+                with socket.create_connection(("127.0.0.1", port), timeout=2):
+                    worker.accept()[0].close()
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.1", port))
+
+
+def test_the_file_for_prometheus_names_each_gateway_by_host_and_port(tmp_path: Path) -> None:
+    scraping.write_targets(tmp_path, ["http://127.0.0.1:1001", "http://[::1]:1002"])
+    assert json.loads((tmp_path / "gateways.json").read_text()) == [{"targets": ["127.0.0.1:1001", "[::1]:1002"]}]
+    scraping.remove_targets(tmp_path)
+    assert not (tmp_path / "gateways.json").exists()
 
 
 def test_an_address_that_is_not_ours_is_refused_with_advice() -> None:
