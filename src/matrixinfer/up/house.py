@@ -132,7 +132,8 @@ class House:
         with self._display.step("handlers"):
             await milestones.door_opens(bus)
         with self._display.step("gateway") as step:
-            await milestones.gateway_listens(self.url, self._clock)
+            for url in self.worker_urls:
+                await milestones.gateway_listens(url, self._clock)
             step.say(self.url)
 
     async def _fetch_weights(self) -> None:

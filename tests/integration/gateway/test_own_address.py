@@ -46,17 +46,18 @@ async def test_it_tells_of_its_worker_only_and_serves_no_requests():
 
 async def test_workers_that_share_a_port_never_mix_their_samples():
     ports = free_port(), free_port()
-    async with running(reuse_port=True, metrics_port=ports[0], worker="one") as one:
-        shared = {"reuse_port": True, "port": one.address[1]}
-        async with running(**shared, metrics_port=ports[1], worker="two") as two:
-            for _ in range(20):  # each over a connection of its own, so that the kernel chooses anew
-                async with httpx.AsyncClient(base_url=one.url) as client:
-                    await client.post("/v1/chat/completions", json={"model": "unknown", "messages": [1]})
-            own = [requests_of((await get(two, port, "/metrics")).text) for port in ports]
-            counts = own[0] | own[1]
-            assert sum(counts.values()) == 20
-            assert all(set(worker) <= {name} for worker, name in zip(own, ("one", "two"), strict=True))
-            assert requests_of((await two.http().get("/metrics")).text).items() <= counts.items()
+    async with (
+        running(reuse_port=True, metrics_port=ports[0], worker="one") as one,
+        running(reuse_port=True, metrics_port=ports[1], worker="two", port=one.address[1]) as two,
+    ):
+        for _ in range(20):  # each over a connection of its own, so that the kernel chooses anew
+            async with httpx.AsyncClient(base_url=one.url) as client:
+                await client.post("/v1/chat/completions", json={"model": "unknown", "messages": [1]})
+        own = [requests_of((await get(two, port, "/metrics")).text) for port in ports]
+        counts = own[0] | own[1]
+        assert sum(counts.values()) == 20
+        assert all(set(worker) <= {name} for worker, name in zip(own, ("one", "two"), strict=True))
+        assert requests_of((await two.http().get("/metrics")).text).items() <= counts.items()
 
 
 async def test_a_worker_that_drains_says_there_that_it_is_not_ready():

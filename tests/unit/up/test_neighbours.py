@@ -38,8 +38,8 @@ async def node(bus: Bus, folder: Path, name: str = "local") -> Tenancy:
 
 
 def look(bus: Bus, folder: Path, said: list[str] | None = None) -> asyncio.Task[None]:
-    say = [].append if said is None else said.append
-    return asyncio.create_task(make_sure_of_none(bus, "local", TTL_S, folder, say))
+    heard = [] if said is None else said
+    return asyncio.create_task(make_sure_of_none(bus, "local", TTL_S, folder, heard.append))
 
 
 async def test_a_living_neighbour_is_found_and_left_alone(bus: Bus, clock: ManualClock, tmp_path: Path) -> None:
