@@ -4,6 +4,8 @@ A step computes one token for each decoding request and, with what is left of th
 others in chunks, in order of arrival. The step that ends a prompt's prefill also makes its first token. A request is
 admitted when a slot and KV room for its whole prompt and answer are free (so nothing is ever preempted), first come
 first served. The same calls with the same times give the same results.
+
+With `leaps`, steps that only decode and that nobody can notice are one: see `BatchingModel`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from matrixinfer.agents.engines.simulated.leaps import Pace
 from matrixinfer.agents.engines.simulated.prefix_cache import PrefixCache
 
 
@@ -61,19 +64,33 @@ class Request:
 
 @dataclass
 class _Step:
-    """What is being computed: prefill chunks, and the decoding requests as a copy, since aborts come in between."""
+    """What is being computed: prefill chunks, and the decoding requests as a copy, since aborts come in between.
 
+    A leap has `count` steps, of which `pace` tells the times; it has no chunks.
+    """
+
+    began_at: float
     ends_at: float
+    pace: Pace
     chunks: list[tuple[Request, int]] = field(default_factory=list)
     decoding: list[Request] = field(default_factory=list)
+    count: int = 1
 
 
 class BatchingModel:
-    """Call `submit` and `abort` at will, and `advance` at or after `next_at()`."""
+    """Call `submit` and `abort` at will, and `advance` at or after `next_at()`.
 
-    def __init__(self, slots: int, max_batch_tokens: int, speed: Speed, cache: PrefixCache) -> None:
+    With `leaps`, the steps up to the next end of a request are one `advance` while nobody prefills and nobody who waits
+    can be admitted (room and slots change only when somebody leaves). What comes or is aborted in between ends the leap
+    with the step under way, so times, tokens and cache are those of single steps; only the caller sees fewer of them.
+    """
+
+    def __init__(
+        self, slots: int, max_batch_tokens: int, speed: Speed, cache: PrefixCache, *, leaps: bool = False
+    ) -> None:
         self.slots = slots
         self.cache = cache
+        self._leaps = leaps
         self._max_batch_tokens = max_batch_tokens
         self._speed = speed
         self._waiting: deque[Request] = deque()
@@ -88,8 +105,13 @@ class BatchingModel:
         return len(self._prefilling) + len(self._decoding)
 
     @property
+    def waiting_count(self) -> int:
+        """How many have no slot yet."""
+        return len(self._waiting)
+
+    @property
     def running_tokens(self) -> int:
-        """Tokens of context of what is in the batch."""
+        """Tokens of context of what is in the batch; in a leap, as of the last `catch_up`."""
         return self._context_tokens + sum(request.context_tokens for request in self._prefilling)
 
     @property
@@ -107,11 +129,14 @@ class BatchingModel:
         self._waiting.append(request)
         if self._step is None:
             self._begin(now)
+        elif len(self._waiting) == 1 and self.running_count < self.slots:
+            self._cut(now)
 
-    def abort(self, request: Request) -> None:
+    def abort(self, request: Request, now: float) -> None:
         """Take a request out wherever it is, and free its slot and room at once; nothing for one that is done."""
         if request.is_done:
             return
+        self._cut(now)
         if request in self._waiting:
             self._waiting.remove(request)
             return
@@ -124,14 +149,28 @@ class BatchingModel:
             self._gone.add(request)
         self.cache.release(request.held, request.private_tokens)
 
+    def catch_up(self, now: float) -> None:
+        """Count the steps of a leap that are over by `now`; the rest of it goes on."""
+        step = self._step
+        if step is None or step.count == 1:
+            return
+        over = step.pace.steps_within(now - step.began_at, step.count - 1)
+        step.began_at += step.pace.duration_s(over)
+        step.pace = step.pace.after(over)
+        step.count -= over
+        self._context_tokens += len(step.decoding) * over
+        for request in step.decoding:
+            request.produced_tokens += over
+
     def next_at(self) -> float | None:
         """When the step under way ends; None when there is nothing to do."""
         return self._step.ends_at if self._step is not None else None
 
     def advance(self, now: float) -> list[Request]:
-        """End the step under way if it is over, and begin the next one at its end. One step at most.
+        """End the step (or leap) under way if it is over, and begin the next one at its end. One step at most.
 
-        Returns the requests that got a token, each once, in order; those with `is_done` have left.
+        Returns the requests that got a token (in a leap: tokens), each once, in order; those with `is_done` have left,
+        and one with its first token is at the end of the list.
         """
         step = self._step
         if step is None or step.ends_at > now:
@@ -140,10 +179,18 @@ class BatchingModel:
         self._begin(step.ends_at)
         return produced
 
+    def _cut(self, now: float) -> None:
+        """Let a leap end with the step that is under way."""
+        step = self._step
+        if step is not None and step.count > 1:
+            self.catch_up(now)
+            step.count = 1
+            step.ends_at = step.began_at + step.pace.first_s
+
     def _finish(self, step: _Step) -> list[Request]:
-        gone = self._gone
+        gone, count = self._gone, step.count
         produced = [request for request in step.decoding if request not in gone] if gone else step.decoding
-        self._context_tokens += len(produced)
+        self._context_tokens += len(produced) * count
         prefilled = [request for request, tokens in step.chunks if self._take_chunk(request, tokens)]
         for request in prefilled:
             self._prefilling.remove(request)
@@ -152,7 +199,7 @@ class BatchingModel:
         produced = produced + prefilled
         any_done = False
         for request in produced:
-            request.produced_tokens += 1
+            request.produced_tokens += count
             any_done = any_done or request.produced_tokens >= request.output_tokens
         if any_done:
             self._leave([request for request in produced if request.is_done])
@@ -181,20 +228,27 @@ class BatchingModel:
     def _begin(self, now: float) -> None:
         self._admit()
         decoding = self._decoding.copy()
-        budget = self._max_batch_tokens - len(decoding)
-        chunks: list[tuple[Request, int]] = []
+        chunks = self._chunks(self._max_batch_tokens - len(decoding)) if self._prefilling else []
+        if not chunks and not decoding:
+            self._step = None
+            return
+        prefill_tokens = sum(tokens for _, tokens in chunks)
+        first_s = self._speed.step_s(prefill_tokens, len(decoding), self._context_tokens)
+        pace = Pace(first_s, self._speed.decode_step_per_context_token_s * len(decoding))
+        count = 1
+        if self._leaps and not chunks:
+            count = min([request.output_tokens - request.produced_tokens for request in decoding])
+        self._step = _Step(now, now + pace.duration_s(count), pace, chunks, decoding, count)
+
+    def _chunks(self, budget: int) -> list[tuple[Request, int]]:
+        chunks = []
         for request in self._prefilling:
             if budget <= 0:
                 break
             tokens = min(budget, request.prompt_tokens - request.prefilled_tokens)
             chunks.append((request, tokens))
             budget -= tokens
-        if not chunks and not decoding:
-            self._step = None
-            return
-        prefill_tokens = sum(tokens for _, tokens in chunks)
-        duration_s = self._speed.step_s(prefill_tokens, len(decoding), self._context_tokens)
-        self._step = _Step(now + duration_s, chunks, decoding)
+        return chunks
 
     def _admit(self) -> None:
         while self._waiting and self.running_count < self.slots:

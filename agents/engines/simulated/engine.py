@@ -66,7 +66,7 @@ class SimulatedEngine:
     def abort(self, rid: str) -> None:
         running = self._running.pop(rid, None)
         if running is not None:
-            self._model.abort(running.request)
+            self._model.abort(running.request, self._clock.monotonic())
             _end(running.emit, failures.cancelled())
 
     def load(self) -> EngineLoad:

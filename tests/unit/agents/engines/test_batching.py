@@ -69,6 +69,7 @@ class Simulation:
         self._submitted: set[str] = set()
         self._plan = plan
         self._steps = 0
+        self._now = 0.0
 
     def run(self) -> None:
         pending = [
@@ -87,6 +88,7 @@ class Simulation:
         while (next_at := self.model.next_at()) is not None and next_at <= time:
             assert self._steps < 10_000, "the model does not come to an end"
             self._steps += 1
+            self._now = next_at
             for request in self.model.advance(next_at):
                 assert request.key not in self.aborted
                 self.trace.append((next_at, request.key, request.produced_tokens))
@@ -97,7 +99,7 @@ class Simulation:
         for arrival, request in zip(self._plan, self.requests, strict=True):
             can_abort = request.key in self._submitted - self.aborted and not request.is_done
             if can_abort and arrival.abort_after is not None and arrival.abort_after <= self._steps:
-                self.model.abort(request)
+                self.model.abort(request, self._now)
                 self.aborted.add(request.key)
                 self._check()
 
@@ -225,7 +227,7 @@ def test_an_aborted_request_leaves_at_once_and_its_slot_is_taken() -> None:
     for request in requests:
         model.submit(request, 0.0)
     model.advance(0.0)
-    model.abort(requests[0])
+    model.abort(requests[0], 0.5)
     assert model.running_count == SLOTS - 1
     assert [request.key for request in model.advance(1.0)] == ["r1", "r2"]
     assert [request.key for request in model.advance(2.0)] == ["r1", "r2", "r3"]
