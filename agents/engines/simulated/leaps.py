@@ -1,7 +1,7 @@
 """Many equal decode steps as one: their time in closed form.
 
-While nobody comes, leaves or prefills, the batch stays the same and its context grows by one token a request and step. So
-each step takes a constant longer than the one before, and a run of them has an arithmetic series for its time. Pure.
+While nobody comes, leaves or prefills, the batch stays the same and its context grows by one token a request and
+step. So each step takes a constant longer than the one before: the times of a run are an arithmetic series. Pure.
 """
 
 from __future__ import annotations

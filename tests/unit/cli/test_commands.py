@@ -23,7 +23,7 @@ from matrixinfer.cli.objects import read_text
 from matrixinfer.cli.process import set_up_logging
 from matrixinfer.up import record
 
-COMMANDS = ("up", "chat", "apply", "get", "delete", "doctor", "gateway", "handlers", "node", "agent")
+COMMANDS = ("up", "chat", "apply", "get", "delete", "doctor", "simulate", "gateway", "handlers", "node", "agent")
 WITH_EXAMPLE = set(COMMANDS) - {"doctor", "node"}
 
 
@@ -158,7 +158,10 @@ def test_no_log_line_stands_beside_what_a_command_says(tmp_path: Path) -> None:
 
 def test_the_help_loads_no_part_of_the_platform() -> None:
     script = "import sys; from matrixinfer.cli.app import app; print([m for m in sys.modules if m.startswith(%s)])"
-    heavy = "('matrixinfer.bus', 'matrixinfer.up', 'matrixinfer.gateway', 'matrixinfer.handlers', 'matrixinfer.agents')"
+    heavy = (
+        "('matrixinfer.bus', 'matrixinfer.up', 'matrixinfer.gateway', 'matrixinfer.handlers', 'matrixinfer.agents', "
+    )
+    heavy += "'matrixinfer.simulate')"
     result = subprocess.run([sys.executable, "-c", script % heavy], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -1,0 +1,75 @@
+"""The one table of policies. What `default` is, is decided in `_default` and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matrixinfer.handlers.dispatch.chance import Rng
+from matrixinfer.handlers.dispatch.queue import FifoQueue
+from matrixinfer.handlers.dispatch.scheduling.least_requests import LeastRequests as OurLeastRequests
+from matrixinfer.simulate.baselines import kthena_prefix
+from matrixinfer.simulate.baselines.bounded_hash import BoundedHash
+from matrixinfer.simulate.baselines.least_requests import LeastRequests
+from matrixinfer.simulate.baselines.llmd_sticky import LlmdSticky
+from matrixinfer.simulate.baselines.random_choice import RandomChoice
+from matrixinfer.simulate.baselines.round_robin import RoundRobin
+from matrixinfer.simulate.baselines.sglang_cache_aware import SglangCacheAware
+from matrixinfer.simulate.errors import BadChoice
+from matrixinfer.simulate.immediate import Balancer, Gateway, Immediate
+from matrixinfer.simulate.platform import Platform
+from matrixinfer.simulate.pods import SimulatedPod
+from matrixinfer.simulate.port import Policy
+
+DEFAULT = "default"
+"""The name of ours, as users get it without a word of configuration."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a policy is made for. Each run has its own pods and its own chance."""
+
+    pods: Sequence[SimulatedPod]
+    rng: Rng
+    patience_s: float | None = None
+
+
+Creator = Callable[[Setting], Policy]
+
+
+def _default(setting: Setting) -> Policy:
+    return Platform(setting.pods, FifoQueue(), OurLeastRequests(), setting.rng, setting.patience_s)
+
+
+def _immediate(create: Callable[[Gateway], Balancer]) -> Creator:
+    def make(setting: Setting) -> Policy:
+        gateway = Gateway(setting.pods, [0] * len(setting.pods), setting.rng)
+        return Immediate(gateway, create(gateway))
+
+    return make
+
+
+POLICIES: dict[str, Creator] = {
+    DEFAULT: _default,
+    "random": _immediate(RandomChoice),
+    "round-robin": _immediate(RoundRobin),
+    "least-requests": _immediate(LeastRequests),
+    "kthena-default": _immediate(kthena_prefix.default_profile),
+    "kthena-kv-aware": _immediate(kthena_prefix.kv_aware_profile),
+    "sglang-cache-aware": _immediate(SglangCacheAware),
+    "bounded-hash": _immediate(BoundedHash),
+    "llm-d-sticky": _immediate(LlmdSticky),
+}
+
+
+def chosen(compare: str) -> list[str]:
+    """The names in a list with commas, each once; `all` is every one. Raises BadChoice for an unknown one."""
+    names = [name.strip() for name in compare.split(",") if name.strip()]
+    if names == ["all"]:
+        return list(POLICIES)
+    unknown = [name for name in names if name not in POLICIES]
+    if unknown or not names:
+        raise BadChoice(
+            f"policy {', '.join(unknown) or repr(compare)} is not known; known are: all, {', '.join(POLICIES)}"
+        )
+    return list(dict.fromkeys(names))
