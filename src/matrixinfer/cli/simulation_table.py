@@ -37,7 +37,7 @@ def headline(comparison: Comparison, offered: Workload, options: Options) -> str
     load = f"{offered.concurrency} at once" if offered.concurrency else f"{len(arrivals) / (span_s or 1.0):.3g}/s"
     return (
         f"{comparison.workload}: {len(arrivals)} requests, {load}, {options.pods} pods; good: first token within "
-        f"{options.slo.ttft_s:g} s, then {options.slo.tpot_s * 1000:g} ms apart; {comparison.events_per_s:,.0f} events/s"
+        f"{options.slo.ttft_s:g} s, then {options.slo.tpot_s * 1e3:g} ms apart; {comparison.events_per_s:,.0f} events/s"
     )
 
 

@@ -23,9 +23,9 @@ H100_7B = SimulatedConfig(
 """A 7B model in bf16 on one H100 (80 GB, 3.35 TB/s, 989 TFLOP/s), by arithmetic from the shape of Qwen2.5-7B.
 
 Prefill: 15.2 GFLOP a token at 43 % of the peak. Decode: 15.2 GB of weights read in 4.5 ms, and as much again for
-launches, sampling and scheduling; 0.05 ms of the host a request. A token's keys and values are 28 layers x 4 heads x 128
-x 2 x 2 bytes = 56 KB, read in 17 ns. Capacity: 72 GB less weights and 10 GB of activations, over 56 KB. Slots and batch
-are in the range of the engines' own defaults.
+launches, sampling and scheduling; 0.05 ms of the host a request. A token's keys and values are 28 layers x 4 heads x
+128 x 2 x 2 bytes = 56 KB, read in 17 ns. Capacity: 72 GB less weights and 10 GB of activations, over 56 KB. Slots and
+batch are in the range of the engines' own defaults.
 """
 
 
