@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
 import msgspec
@@ -31,7 +32,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """`events_per_s` is over all runs, by the processor's wall clock: the simulator's own speed."""
+    """`events_per_s` is over all runs, for each second of this process's CPU: the simulator's own speed."""
 
     workload: str
     policies: dict[str, Measures]
@@ -41,12 +42,12 @@ class Comparison(msgspec.Struct, frozen=True):
 def compare(workload: Workload, names: Sequence[str], options: Options, progress: Progress) -> Comparison:
     """Raises Stuck when a policy never places what it holds."""
     results: dict[str, Measures] = {}
-    events, begun_s = 0, time.perf_counter()
+    events, begun_s = 0, time.process_time()
     for name in names:
-        lives, more_events = run(workload, name, options, lambda ended, name=name: progress(name, ended))  # type: ignore[misc]
+        lives, more_events = run(workload, name, options, partial(progress, name))
         results[name] = measure(lives, options.slo, closed_loop=workload.concurrency > 0)
         events += more_events
-    return Comparison(workload.name, results, events / max(1e-9, time.perf_counter() - begun_s))
+    return Comparison(workload.name, results, events / max(1e-9, time.process_time() - begun_s))
 
 
 def run(

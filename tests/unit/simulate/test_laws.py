@@ -15,18 +15,20 @@ from matrixinfer.simulate.loop import Loop
 from matrixinfer.simulate.measures import Slo, measure
 from matrixinfer.simulate.pods import H100_7B, SimulatedPod
 from matrixinfer.simulate.policies import POLICIES
+from matrixinfer.simulate.port import News, Verdict
 from matrixinfer.simulate.workload import Arrival, Workload
 from support.simulation import arrival, workload
 
 SMALL = H100_7B.model_copy(update={"slots": 3, "kv_capacity_tokens": 6000, "max_batch_tokens": 512})
 
-requests = st.builds(
-    dict,
-    at=st.floats(0, 3),
-    prefix=st.sampled_from(["a", "b"]),
-    prefix_blocks=st.integers(0, 6),
-    own=st.integers(1, 6000),
-    output=st.integers(1, 200),
+requests = st.fixed_dictionaries(
+    {
+        "at": st.floats(0, 3),
+        "prefix": st.sampled_from(["a", "b"]),
+        "prefix_blocks": st.integers(0, 6),
+        "own": st.integers(1, 6000),
+        "output": st.integers(1, 200),
+    }
 )
 workloads = st.builds(
     lambda plans, concurrency: workload(
@@ -107,10 +109,14 @@ class Hoarder:
 
     period_s = 1.0
 
-    def arrive(self, arrival: Arrival, now: float) -> list:
+    def arrive(self, arrival: Arrival, now: float) -> list[Verdict]:
         return []
 
-    heard = tick = lambda self, *_: []
+    def heard(self, news: News, now: float) -> list[Verdict]:
+        return []
+
+    def tick(self, now: float) -> list[Verdict]:
+        return []
 
     def cancel(self, arrival: Arrival, now: float) -> None: ...
 
