@@ -44,29 +44,34 @@ class PrefixCache:
         woken = sum(1 for block in hit if block not in self._held)
         if self.busy_tokens + woken * self.block_tokens + private_tokens > self.capacity_tokens:
             return False
-        for block in hit:
-            self._hold(block)
+        self._hold(hit)
         self._private_tokens += private_tokens
-        while self.used_tokens > self.capacity_tokens:
+        excess_tokens = self.used_tokens - self.capacity_tokens
+        for _ in range(-(-excess_tokens // self.block_tokens)):
             self._idle.popitem(last=False)
         return True
 
     def publish(self, hashes: Sequence[bytes]) -> None:
         """Private tokens become held blocks, where another request can find them; one already there is shared."""
-        for block in hashes:
-            self._private_tokens -= self.block_tokens
-            self._hold(block)
+        self._private_tokens -= self.block_tokens * len(hashes)
+        self._hold(hashes)
 
     def release(self, held: Sequence[bytes], private_tokens: int) -> None:
         """Give back what a request had. Its last blocks become the first to go: they help the fewest others."""
         self._private_tokens -= private_tokens
+        holders, idle = self._held, self._idle
         for block in reversed(held):
-            if self._held[block] > 1:
-                self._held[block] -= 1
+            if holders[block] > 1:
+                holders[block] -= 1
             else:
-                del self._held[block]
-                self._idle[block] = None
+                del holders[block]
+                idle[block] = None
 
-    def _hold(self, block: bytes) -> None:
-        self._idle.pop(block, None)
-        self._held[block] = self._held.get(block, 0) + 1
+    def _hold(self, blocks: Sequence[bytes]) -> None:
+        holders, idle = self._held, self._idle
+        for block in blocks:
+            if block in holders:
+                holders[block] += 1
+            else:
+                idle.pop(block, None)
+                holders[block] = 1
