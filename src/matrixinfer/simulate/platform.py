@@ -15,6 +15,7 @@ from matrixinfer.bus.contracts.control import Dumped
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.frames import Usage
 from matrixinfer.bus.contracts.load import Finished, LoadEvent, Snapshot, WorkKey
+from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.pool_state import PoolState
@@ -54,7 +55,7 @@ class Platform:
         # The simulator asks no pod what it has, so there is nothing to verify.
         self._state = PoolState(DispatchSettings(verify_after_s=math.inf), queue, scheduler, rng)
         self._state.begin_reign(1, 0.0)
-        self._state.fleet.list_pods({pod.name: False for pod in pods})
+        self._state.fleet.list_pods({pod.name: PoolPod("default", "simulated", pod.name) for pod in pods})
         for agent in self._agents:
             self._state.dumped(agent.pod.name, Dumped(_BOOT, 0, False, agent.snapshot(), []), 0.0, 0.0)
         self._state.end_catching_up()
