@@ -109,6 +109,7 @@ BUCKETS: tuple[Bucket, ...] = (
     Bucket("OBJECTS", Storage.FILE, 128 * MIB),
     Bucket("SERVING", Storage.FILE, 64 * MIB),
     Bucket("LEASES", Storage.FILE, 16 * MIB, max_value_bytes=4096),
+    Bucket("REIGNS", Storage.FILE, 64 * MIB),
 )
 
 
@@ -149,8 +150,8 @@ RIGHTS: dict[Part, Rights] = {
         ),
         subscribe=("cancel.>", "where.>", "load.>", "cache.>", "cluster.>"),
         pulls=("REQUESTS", "RECONCILE"),
-        reads=("OBJECTS", "SERVING", "LEASES"),
-        writes=("OBJECTS", "SERVING", "LEASES"),
+        reads=("OBJECTS", "SERVING", "LEASES", "REIGNS"),
+        writes=("OBJECTS", "SERVING", "LEASES", "REIGNS"),
     ),
     Part.AGENT: Rights(
         publish=("frames.>", "load.>", "cache.>", "dead.>"),

@@ -38,16 +38,20 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Pool(msgspec.Struct, frozen=True):
+    """New requests go to the shards 0 to `shards - 1`. Those from there to `served_shards - 1` took requests before:
+    they get nothing new, and dispatch serves them on, for what is or comes late in them."""
+
     namespace: str
     modelserver: str
     engine: str
     shards: int = 1
     version: int = CONTRACT_VERSION
+    served_shards: int = 0
 
 
 class PoolPod(msgspec.Struct, frozen=True):
     """One pod of a pool. `draining` pods finish what they run and get nothing new. `topology` names where it runs, from
-    the widest place to the narrowest (zone, rack, node)."""
+    the widest place to the narrowest (zone, rack, node). `shard` is the one whose dispatcher gives it requests."""
 
     namespace: str
     modelserver: str
@@ -57,6 +61,7 @@ class PoolPod(msgspec.Struct, frozen=True):
     draining: bool = False
     version: int = CONTRACT_VERSION
     topology: list[str] = []
+    shard: int = 0
 
 
 def route_key(namespace: str, name: str) -> str:

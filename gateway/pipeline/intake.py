@@ -10,8 +10,8 @@ from matrixinfer.bus.contracts.envelope import Endpoint, Envelope
 from matrixinfer.bus.ids import new_request_id
 from matrixinfer.gateway.errors import ShuttingDown
 from matrixinfer.gateway.pipeline import body, limits, prompt
+from matrixinfer.gateway.pipeline.chance import Rng
 from matrixinfer.gateway.pipeline.publishing import Publisher
-from matrixinfer.gateway.pipeline.routing import Rng
 from matrixinfer.gateway.relay.exchange import Exchange
 from matrixinfer.gateway.relay.relay import Relay
 from matrixinfer.gateway.serving import Serving
@@ -69,7 +69,9 @@ class Intake:
     def _envelope(self, ask: Ask) -> Envelope:
         settings = self._settings
         asked = body.read(ask.body, ask.endpoint)
-        choice = self._serving.table.choose(asked.model, ask.headers, self._rng)
+        session = ask.headers.get(SESSION_HEADER, b"")[:LONGEST_SESSION].decode("latin-1")
+        whose = f"{ask.tenant}/{session}" if session else ""
+        choice = self._serving.table.choose(asked.model, ask.headers, self._rng, session=whose)
         deadline_s = limits.deadline_s(
             ask.headers.get(DEADLINE_HEADER), choice.timeout_s, settings.default_deadline_s, settings.max_deadline_s
         )
@@ -86,8 +88,8 @@ class Intake:
             model=asked.model,
             adapter=choice.adapter,
             stream=bool(asked.stream),
+            session=session,
             traceparent=ask.headers.get(b"traceparent", b"")[:LONGEST_TRACEPARENT].decode("latin-1"),
-            session=ask.headers.get(SESSION_HEADER, b"")[:LONGEST_SESSION].decode("latin-1"),
             prompt_tokens=measured.tokens,
             max_tokens=asked.output_bound,
             block_hashes=measured.block_hashes,

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from matrixinfer.bus.contracts.serving import Pool, Route, Rule
 from matrixinfer.gateway.errors import ModelNotFound, NotReady, quoted
+from matrixinfer.gateway.pipeline.chance import Rng
+from matrixinfer.gateway.pipeline.sharding import shard_of
 
 FEW = 10
 """So many models are named in the error about an unknown one."""
-
-
-class Rng(Protocol):
-    """Where chance comes from: `random.Random`, or a test's."""
-
-    def random(self) -> float:
-        """In [0, 1)."""
-        ...
 
 
 class Choice(NamedTuple):
@@ -73,8 +67,9 @@ class RouteTable:
         """Everything a client can ask for, by name; an adapter names the model it belongs to."""
         return [self._served[name] for name in sorted(self._served)]
 
-    def choose(self, model: str, headers: Mapping[bytes, bytes], rng: Rng) -> Choice:
-        """Raises ModelNotFound, and NotReady when the route leads to no pool that exists."""
+    def choose(self, model: str, headers: Mapping[bytes, bytes], rng: Rng, *, session: str = "") -> Choice:
+        """`session` is unique among all tenants'. Raises ModelNotFound, and NotReady when the route leads to no pool
+        that exists."""
         lanes = self._lanes.get(model)
         if lanes is None:
             raise ModelNotFound(self._unknown(model), param="model")
@@ -86,7 +81,7 @@ class RouteTable:
         if not lane.ways:
             raise NotReady(f"model {model!r} has a route but nothing serves it yet", retry_after_s=2.0)
         way = lane.ways[0] if len(lane.ways) == 1 else _weighted(lane.ways, rng)
-        return way.choice if way.shards <= 1 else way.choice._replace(shard=int(rng.random() * way.shards))
+        return way.choice if way.shards <= 1 else way.choice._replace(shard=shard_of(session, way.shards, rng))
 
     def _serve(self, route: Route, name: str, adapter: str, shards: Mapping[tuple[str, str], int]) -> None:
         self._served[name] = ServedModel(name, route.created_s, route.model if adapter else "")

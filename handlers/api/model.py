@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from matrixinfer.handlers.api.dispatch import Dispatch
 from matrixinfer.handlers.api.meta import Condition, DnsLabel, Part, Resource, Whole
 from matrixinfer.handlers.api.modelinfer import MOST_PODS
 from matrixinfer.handlers.api.modelroute import ModelMatch
@@ -50,6 +51,9 @@ class Backend(Part):
     """The engine's own configuration, as it is."""
 
     env: tuple[EnvVar, ...] = ()
+
+    dispatch: Dispatch = Dispatch()
+    """Handed on to the backend's ModelServer."""
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:

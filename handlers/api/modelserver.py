@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from matrixinfer.handlers.api.dispatch import Dispatch
 from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource, Whole
 from matrixinfer.handlers.api.model import BackendType
 
@@ -39,6 +40,8 @@ class ModelServerSpec(Part):
     workload_selector: WorkloadSelector
     workload_port: WorkloadPort | None = None
     """Where the engine listens, for engines beside the agent; absent for an engine inside it."""
+
+    dispatch: Dispatch = Dispatch()
 
 
 class ModelServerStatus(Part):

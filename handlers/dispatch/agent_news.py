@@ -124,7 +124,7 @@ class AgentNews:
                 self._count_silence(request)
                 continue
             request.avoid = pod.name
-            request.deaths += 1
+            self._ledger.count_death(request, effects)
             if request.deaths >= self._settings.deaths:
                 self._ledger.fail(request, poison(request.deaths), effects)
                 effects.buried.append(

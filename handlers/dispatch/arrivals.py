@@ -47,14 +47,15 @@ class Arrivals:
             return self._again(known, held)
         if ledger.settled.get(key, now) is not None or ledger.tombstones.get(key, now):
             return Arrival.SETTLED
-        request = self._request(envelope, held, now - age_s, age_s)
+        request = self._request(envelope, held, now - age_s)
+        request.deaths = ledger.deaths.get(key, now) or 0
         sighting = self._sightings.take(key) if self._sightings.is_open else None
         if sighting is not None:
             return self._compare(request, sighting, now)
         ledger.admit(request)
         return Arrival.QUEUED
 
-    def _request(self, envelope: Envelope, held: Held, since: float, age_s: float) -> Request:
+    def _request(self, envelope: Envelope, held: Held, since: float) -> Request:
         self._order += 1
         epoch = self._ledger.epoch
         return Request(

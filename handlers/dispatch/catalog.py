@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from msgspec import structs
+
 from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.serving import Pool, PoolPod
 from matrixinfer.bus.subjects import parse_key
@@ -9,6 +13,17 @@ from matrixinfer.handlers.dispatch.assignment import PoolShard
 
 PoolName = tuple[str, str]
 """(namespace, modelserver)"""
+
+
+class ShardPods(NamedTuple):
+    """By name: the shard's `own` pods, which it gives requests, and the `others` of its pool."""
+
+    own: dict[str, PoolPod]
+    others: dict[str, PoolPod]
+
+    def with_retired_others(self) -> dict[str, PoolPod]:
+        """For a takeover: another shard's pod may have been this one's until lately, and still have its work."""
+        return {name: structs.replace(pod, draining=True) for name, pod in self.others.items()} | self.own
 
 
 class Catalog:
@@ -34,13 +49,18 @@ class Catalog:
             pods[pod] = decode(value, PoolPod)
 
     def shards(self) -> set[PoolShard]:
-        return {PoolShard(*name, shard) for name, pool in self._pools.items() for shard in range(pool.shards)}
+        return {PoolShard(*name, shard) for name in self._pools for shard in range(self.shard_count(*name))}
 
     def shard_count(self, namespace: str, modelserver: str) -> int:
-        """0 for a pool that is not there (any more)."""
+        """Those to serve; 0 for a pool that is not there (any more)."""
         pool = self._pools.get((namespace, modelserver))
-        return pool.shards if pool is not None else 0
+        return max(pool.shards, pool.served_shards) if pool is not None else 0
 
-    def pods(self, namespace: str, modelserver: str) -> dict[str, PoolPod]:
-        """By name."""
-        return dict(self._pods.get((namespace, modelserver), {}))
+    def pods(self, shard: PoolShard) -> ShardPods:
+        """A shard without a pod of its own, as one that only drains, uses all of the pool's: rather two dispatchers at
+        one pod, whose reports tell each of the other's work, than requests that nobody takes."""
+        pods = self._pods.get((shard.namespace, shard.modelserver), {})
+        own = {name: pod for name, pod in pods.items() if pod.shard == shard.shard}
+        if all(pod.draining for pod in own.values()):
+            return ShardPods(dict(pods), {})
+        return ShardPods(own, {name: pod for name, pod in pods.items() if name not in own})

@@ -101,7 +101,7 @@ class Dispatcher:
                 self._take(shard)
         self._not_before = {shard: at for shard, at in self._not_before.items() if at > now}
         for shard, pool in self._pools.items():
-            pool.list_pods(self._catalog.pods(shard.namespace, shard.modelserver))
+            pool.list_pods(self._catalog.pods(shard))
         self._feed.route(self._pools.values())
         await self._desk.serve({_name(shard) for shard, pool in self._pools.items() if pool.knows_all()})
 
@@ -114,7 +114,6 @@ class Dispatcher:
 
     def _take(self, shard: PoolShard) -> None:
         state = PoolState(self._settings, self._new_queue(), self._scheduler, self._rng)
-        state.fleet.list_pods(self._catalog.pods(shard.namespace, shard.modelserver))
         pool = PoolDispatcher(
             shard,
             self._bus,
@@ -125,6 +124,7 @@ class Dispatcher:
             outbox=self._outbox,
             on_ready=self._changed.set,
         )
+        pool.list_pods(self._catalog.pods(shard))
         self._pools[shard] = pool
         self._tasks[shard] = asyncio.create_task(self._serve(pool), name=shard.claim_name)
 

@@ -10,7 +10,7 @@ from matrixinfer.handlers.dispatch.request import Request
 class Effects:
     """`acknowledged` holds every request that left; `buried` has the reason for a dead letter."""
 
-    __slots__ = ("aborted", "acknowledged", "ask", "buried", "failed")
+    __slots__ = ("aborted", "acknowledged", "ask", "buried", "failed", "has_deaths")
 
     def __init__(self) -> None:
         self.acknowledged: list[Request] = []
@@ -20,6 +20,8 @@ class Effects:
         """(pod, work)"""
         self.ask: list[str] = []
         """Pods to send a Dump."""
+        self.has_deaths = False
+        """Deaths were counted that a successor must know of."""
 
     def __bool__(self) -> bool:
-        return bool(self.acknowledged or self.aborted or self.ask)
+        return bool(self.acknowledged or self.aborted or self.ask or self.has_deaths)

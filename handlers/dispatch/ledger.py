@@ -34,6 +34,8 @@ class Ledger:
         self.requests: dict[RequestKey, Request] = {}
         self.settled: Recently[RequestKey, Whereabouts] = Recently(remembered)
         self.tombstones: Recently[RequestKey, bool] = Recently(remembered)
+        self.deaths: Recently[RequestKey, int] = Recently(remembered)
+        """Of requests in hand, and of a predecessor's that have not come yet."""
         self.epoch = 0
 
     def admit(self, request: Request) -> None:
@@ -59,6 +61,7 @@ class Ledger:
         """It is no longer the dispatcher's: to be acknowledged, and remembered until its deadline."""
         if self.requests.pop(request.key, None) is None:
             return
+        self.deaths.forget(request.key)
         if request.work is None:
             self.queue.remove(request)
         else:
@@ -66,6 +69,12 @@ class Ledger:
         place = where or Whereabouts(request.pod, request.boot, request.hop)
         self.remember(request, place)
         effects.acknowledged.append(request)
+
+    def count_death(self, request: Request, effects: Effects) -> None:
+        """An agent died while it had the request, which had not started."""
+        request.deaths += 1
+        self.deaths.remember(request.key, request.deaths, request.deadline + REMEMBERED_LONGER_S)
+        effects.has_deaths = True
 
     def remember(self, request: Request, place: Whereabouts) -> None:
         """It is settled, here or by a predecessor."""

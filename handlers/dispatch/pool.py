@@ -16,11 +16,12 @@ from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.dispatch import CancelNotice, WhereAnswer
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.load import LoadEvent
-from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ports import Delivery, Signal
 from matrixinfer.handlers.dispatch.arrivals import Arrival
 from matrixinfer.handlers.dispatch.assignment import PoolShard
+from matrixinfer.handlers.dispatch.catalog import ShardPods
+from matrixinfer.handlers.dispatch.death_toll import DeathToll
 from matrixinfer.handlers.dispatch.decisions import DecisionLog
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.inquiry import Inquiry
@@ -68,10 +69,12 @@ class PoolDispatcher:
         self._sender = WorkSender(bus, shard.namespace, self._not_stored)
         self._decisions = DecisionLog(bus, shard, settings, policy)
         self._reporter = Reporter(bus, shard, state)
+        self._death_toll = DeathToll(bus, shard)
         self._background = Background()
         self._is_placing = False
         self._is_retired = False
         self._knows_all = False
+        self._pods = ShardPods({}, {})
         self._claim_again = asyncio.Event()
 
     # -- its life
@@ -120,6 +123,8 @@ class PoolDispatcher:
             return False
         epoch = await self._bus.leases.claim(self.shard.claim_name, self._tenure.owner)
         self.is_claimed = True
+        await self._death_toll.recall(self.state.deaths, self._monotonic())
+        self._list_pods()
         self.state.begin_reign(epoch, self._monotonic())
         await self._inquiry.ask_all()
         self._is_placing = True
@@ -181,12 +186,19 @@ class PoolDispatcher:
             for item in notice.requests:
                 await self._act(self.state.cancel((item.rid, item.attempt), item.remaining_s, now))
 
-    def list_pods(self, pods: dict[str, PoolPod]) -> None:
-        """The pool's pods by SERVING; new ones are asked what they have."""
-        new = pods.keys() - self.state.fleet.pods.keys()
-        self.state.fleet.list_pods(pods)
+    def list_pods(self, pods: ShardPods) -> None:
+        """The shard's pods by SERVING; new ones are asked what they have."""
+        self._pods = pods
+        new = self._list_pods()
         if self.is_claimed:
             self._inquiry.ask(new)
+
+    def _list_pods(self) -> set[str]:
+        """Until all is known also those of other shards, which get nothing; returns the names that are new."""
+        listed = self._pods.own if self._knows_all else self._pods.with_retired_others()
+        new = listed.keys() - self.state.fleet.pods.keys()
+        self.state.fleet.list_pods(listed)
+        return new
 
     async def drop_gateway(self, gateway: str) -> None:
         if self._may_act(self._monotonic()):
@@ -230,6 +242,8 @@ class PoolDispatcher:
 
     async def _carry_out(self, effects: Effects) -> None:
         await self._outbox.carry_out(self.shard.namespace, effects)
+        if effects.has_deaths:
+            await self._death_toll.keep(self.state.deaths, self.state.epoch, self._monotonic())
         for request in effects.acknowledged:
             if request.reign == self.state.epoch:
                 self._intake.gave_back(request.size_bytes)

@@ -18,6 +18,7 @@ from matrixinfer.handlers.dispatch.fleet import Fleet
 from matrixinfer.handlers.dispatch.ledger import Ledger
 from matrixinfer.handlers.dispatch.placing import Placement, Placing
 from matrixinfer.handlers.dispatch.queue import RequestQueue
+from matrixinfer.handlers.dispatch.recently import Recently
 from matrixinfer.handlers.dispatch.request import Held, Request, RequestKey
 from matrixinfer.handlers.dispatch.scheduling.port import Scheduler
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
@@ -44,6 +45,11 @@ class PoolState:
     @property
     def epoch(self) -> int:
         return self._ledger.epoch
+
+    @property
+    def deaths(self) -> Recently[RequestKey, int]:
+        """Agents that died with a request that is in hand, or with one of a predecessor's that has not come yet."""
+        return self._ledger.deaths
 
     @property
     def placed(self) -> int:
@@ -153,3 +159,4 @@ class PoolState:
     def sweep(self, now: float) -> None:
         self._ledger.settled.sweep(now)
         self._ledger.tombstones.sweep(now)
+        self._ledger.deaths.sweep(now)

@@ -1,4 +1,4 @@
-"""What must be remembered for a while: settled requests, and cancelled ones that were never seen."""
+"""What must be remembered for a while: settled requests, cancelled ones that were never seen, deaths."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ class Recently(Generic[K, V]):
     def get(self, key: K, now: float) -> V | None:
         entry = self._entries.get(key)
         return entry[1] if entry is not None and now < entry[0] else None
+
+    def forget(self, key: K) -> None:
+        self._entries.pop(key, None)
+
+    def items(self, now: float) -> list[tuple[K, V, float]]:
+        """What matters still, with the time until which it does, in the order in which it was remembered."""
+        return [(key, value, until) for key, (until, value) in self._entries.items() if now < until]
 
     def sweep(self, now: float) -> None:
         """Drop what matters no more, from the oldest on; one that still matters shields the younger until it goes."""

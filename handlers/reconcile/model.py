@@ -103,6 +103,7 @@ def _server(model: Model, backend: Backend) -> ModelServer:
             model=model.served_name,
             inference_engine=backend.type,
             workload_selector=WorkloadSelector(match_labels=entries),
+            dispatch=backend.dispatch,
         ),
     )
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
+from msgspec import structs
+
+from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, pod_key, pool_key
+from matrixinfer.bus.errors import Malformed
 from matrixinfer.handlers.api import labels
 from matrixinfer.handlers.api.conditions import condition, updated
 from matrixinfer.handlers.api.meta import Condition
@@ -12,6 +17,9 @@ from matrixinfer.handlers.api.modelserver import ModelServer, ModelServerStatus
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.api.times import timestamp
 from matrixinfer.handlers.reconcile.plan import Contract, Plan, counted, listed, serving_changes
+from matrixinfer.handlers.reconcile.shards import spread
+
+C = TypeVar("C", Pool, PoolPod)
 
 
 def decide(
@@ -31,9 +39,9 @@ def decide(
     lost = [pod for pod in selected if any(other.selects(pod) for other in older)]
     lost_keys = {pod.key for pod in lost}
     own = [pod for pod in selected if pod.key not in lost_keys]
-    members = [pod for pod in own if _takes_requests(pod) or _leaves(server, pod, serving)]
-    wanted: dict[str, Contract] = {pool_key(*_names(server)): _pool(server)}
-    wanted |= {pod_key(*_names(server), pod.metadata.name): _member(server, pod) for pod in members}
+    members = [_member(server, pod) for pod in own if _takes_requests(pod) or _leaves(server, pod, serving)]
+    wanted: dict[str, Contract] = {pool_key(*_names(server)): _pool(server, serving)}
+    wanted |= {pod_key(*_names(server), pod.pod): pod for pod in _sharded(server, members, serving)}
     status = _status(server, own, lost, older, now)
     return Plan(
         serving=serving_changes(wanted, serving),
@@ -59,9 +67,29 @@ def _leaves(server: ModelServer, pod: Pod, serving: Mapping[str, bytes]) -> bool
     return pod.is_terminating and pod_key(*_names(server), pod.metadata.name) in serving
 
 
-def _pool(server: ModelServer) -> Pool:
+def _pool(server: ModelServer, serving: Mapping[str, bytes]) -> Pool:
+    """Never serves fewer shards than before: a gateway that has not heard of it yet goes on using the old ones."""
     namespace, name = _names(server)
-    return Pool(namespace=namespace, modelserver=name, engine=server.spec.inference_engine.value)
+    shards, former = server.spec.dispatch.shards, _read(serving, pool_key(namespace, name), Pool)
+    served = max(shards, former.shards, former.served_shards) if former else shards
+    engine = server.spec.inference_engine.value
+    return Pool(namespace, name, engine, shards, served_shards=0 if served == shards else served)
+
+
+def _sharded(server: ModelServer, members: list[PoolPod], serving: Mapping[str, bytes]) -> list[PoolPod]:
+    """Pods that leave keep the shard that knows them."""
+    former = {pod.pod: _read(serving, pod_key(*_names(server), pod.pod), PoolPod) for pod in members}
+    before = {name: pod.shard for name, pod in former.items() if pod is not None}
+    homes = spread([pod for pod in members if not pod.draining], before, server.spec.dispatch.shards)
+    return [structs.replace(pod, shard=homes.get(pod.pod, before.get(pod.pod, 0))) for pod in members]
+
+
+def _read(serving: Mapping[str, bytes], key: str, kind: type[C]) -> C | None:
+    """What was said before; what cannot be read was never said."""
+    try:
+        return decode(serving[key], kind) if key in serving else None
+    except Malformed:
+        return None
 
 
 def _member(server: ModelServer, pod: Pod) -> PoolPod:

@@ -100,8 +100,8 @@ class DispatchHouse:
         await self.pass_time(1.5)
         return dispatcher
 
-    async def pool(self, modelserver: str = MS, shards: int = 1) -> None:
-        pool = Pool(NS, modelserver, "Simulated", shards)
+    async def pool(self, modelserver: str = MS, shards: int = 1, served_shards: int = 0) -> None:
+        pool = Pool(NS, modelserver, "Simulated", shards, served_shards=served_shards)
         await self.bus.store("SERVING").put(pool_key(NS, modelserver), encode(pool))
         await self.settle()
 
@@ -109,19 +109,26 @@ class DispatchHouse:
         await self.bus.store("SERVING").delete(pool_key(NS, modelserver))
         await self.settle()
 
-    async def list_pod(self, pod: str, *, draining: bool = False, modelserver: str = MS) -> None:
-        value = encode(PoolPod(NS, modelserver, pod, draining=draining))
+    async def list_pod(self, pod: str, *, draining: bool = False, modelserver: str = MS, shard: int = 0) -> None:
+        value = encode(PoolPod(NS, modelserver, pod, draining=draining, shard=shard))
         await self.bus.store("SERVING").put(pod_key(NS, modelserver, pod), value)
         await self.settle()
 
     async def agent(
-        self, pod: str, slots: int = 2, *, eager: bool = False, modelserver: str = MS, is_slow_to_pull: bool = False
+        self,
+        pod: str,
+        slots: int = 2,
+        *,
+        eager: bool = False,
+        modelserver: str = MS,
+        is_slow_to_pull: bool = False,
+        shard: int = 0,
     ) -> ScriptedAgent:
         """A pod that is listed and speaks."""
         agent = ScriptedAgent(self.broker.connect(), pod, slots, eager=eager, modelserver=modelserver)
         agent.is_slow_to_pull = is_slow_to_pull
         self.agents.append(agent)
-        await self.list_pod(pod, modelserver=modelserver)
+        await self.list_pod(pod, modelserver=modelserver, shard=shard)
         await agent.boot_up()
         await self.settle()
         return agent

@@ -1,0 +1,106 @@
+"""The deaths that a request has met are known to the next dispatcher, and to nobody too long."""
+
+import pytest
+
+from matrixinfer.bus.errors import Unavailable
+from support.dispatch import DispatchHouse, dispatch_house
+from support.scripted import MS, NS, ScriptedAgent
+
+TOLL = f"deaths.{NS}.{MS}.0"
+
+
+async def die_with(house: DispatchHouse, agents: list[ScriptedAgent], rid: str) -> None:
+    """The agent that has `rid` dies, and comes back with nothing."""
+    [agent] = [agent for agent in agents if rid in agent.waiting_rids]
+    await agent.die()
+    await agent.boot_up()
+    await house.pass_time(0.5)
+
+
+async def two_agents(house: DispatchHouse) -> list[ScriptedAgent]:
+    return [await house.agent("p1", slots=4), await house.agent("p2", slots=4)]
+
+
+async def test_poison_is_stopped_after_two_deaths_though_a_takeover_came_between():
+    async with dispatch_house() as house:
+        first = await house.dispatcher()
+        agents = await two_agents(house)
+        await house.post("bad")
+        await die_with(house, agents, "bad")
+        await first.kill()
+        await house.dispatcher()
+        await house.pass_time(2)
+        await die_with(house, agents, "bad")
+        failure = house.gateway.failures()["bad"]
+        assert (failure.status, failure.code) == (502, "poison")
+        assert len(await house.dead_letters()) == 1
+        assert await house.is_all_acknowledged()
+
+
+async def test_a_request_that_started_is_not_remembered_as_one_that_kills():
+    async with dispatch_house() as house:
+        await house.dispatcher()
+        agents = await two_agents(house)
+        await house.post("good", "bad")
+        for rid in ("good", "bad"):
+            await die_with(house, agents, rid)
+        for agent in agents:
+            if "good" in agent.waiting_rids:
+                await agent.start("good")
+        await house.post("worse")
+        await die_with(house, agents, "worse")
+        entry = await house.bus.store("REIGNS").get(TOLL)
+        assert entry is not None
+        assert b"worse" in entry.value
+        assert b"good" not in entry.value
+
+
+async def test_the_toll_goes_when_the_deadlines_of_its_requests_have_passed():
+    async with dispatch_house() as house:
+        await house.dispatcher()
+        agents = await two_agents(house)
+        await house.post("bad", remaining_s=5.0)
+        await die_with(house, agents, "bad")
+        assert await house.bus.store("REIGNS").get(TOLL) is not None
+        await house.pass_time(16)
+        assert await house.bus.store("REIGNS").get(TOLL) is None
+
+
+async def test_a_toll_that_cannot_be_read_stops_no_takeover():
+    async with dispatch_house() as house:
+        await house.bus.store("REIGNS").put(TOLL, b"rubbish")
+        await house.dispatcher()
+        agents = await two_agents(house)
+        await house.post("bad")
+        for _ in range(2):
+            await die_with(house, agents, "bad")
+        assert house.gateway.failures()["bad"].code == "poison"
+
+
+async def test_a_toll_that_cannot_be_written_stops_no_placing(monkeypatch: pytest.MonkeyPatch):
+    async with dispatch_house() as house:
+        await house.dispatcher()
+        agents = await two_agents(house)
+
+        async def refuse(*_: object, **__: object) -> int:
+            raise Unavailable("the server is slow")
+
+        monkeypatch.setattr(type(house.bus.store("REIGNS")), "put", refuse)
+        await house.post("bad")
+        await die_with(house, agents, "bad")
+        assert [rid for agent in agents for rid in agent.waiting_rids] == ["bad"]
+
+
+async def test_a_late_dispatcher_does_not_write_over_the_toll_of_its_successor():
+    async with dispatch_house() as house:
+        frozen = await house.dispatcher()
+        agents = await two_agents(house)
+        await house.post("bad")
+        frozen.freeze()
+        await house.dispatcher()
+        await house.pass_time(3)
+        await die_with(house, agents, "bad")
+        entry = await house.bus.store("REIGNS").get(TOLL)
+        frozen.thaw()
+        await house.pass_time(1)
+        assert await house.bus.store("REIGNS").get(TOLL) == entry
