@@ -56,8 +56,8 @@ class StoreLeases:
 
     async def release(self, lease: Lease) -> None:
         try:
-            await self._store.delete(lease.name, revision=lease.revision)
-        except Conflict:
+            await self._delete(lease)
+        except (Conflict, LeaseLost):
             logger.debug("lease %s was lost before %s released it", lease.name, lease.owner)
 
     async def claim(self, name: str, owner: str) -> int:
@@ -85,6 +85,12 @@ class StoreLeases:
             await asyncio.wait([task])
 
         return end
+
+    async def _delete(self, lease: Lease) -> None:
+        try:
+            await self._store.delete(lease.name, revision=lease.revision)
+        except Conflict as error:  # by a renewal that was given up half-way, perhaps
+            await self._store.delete(lease.name, revision=await self._own_write(lease, error))
 
     async def _own_write(self, lease: Lease, error: Conflict) -> int:
         """A renewal whose answer was lost is ours all the same: the lease in the bucket names owner and epoch."""

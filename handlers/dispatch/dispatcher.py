@@ -71,11 +71,17 @@ class Dispatcher:
                 for task in tasks:
                     task.cancel()
         finally:
-            await self._desk.close()
-            for shard in list(self._pools):
-                await self._let_go(shard)
-            await self._tenure.resign()
+            await self._hand_over()
             await subscription.close()
+
+    async def _hand_over(self) -> None:
+        """The successors begin as soon as the lease is gone, so that goes first; nothing is done here from then on."""
+        for pool in self._pools.values():
+            pool.retire()
+        await self._tenure.resign()
+        await self._desk.close()
+        for shard in list(self._pools):
+            await self._let_go(shard)
 
     async def _on_restored(self) -> None:
         for pool in self._pools.values():

@@ -149,6 +149,23 @@ async def test_a_follower_hears_the_holders_now_and_after_every_change_but_no_re
     assert len(told) == 3
 
 
+async def test_a_lease_is_given_back_though_the_answer_to_its_last_renewal_was_not_waited_for(rig: Rig) -> None:
+    lease = await rig.bus.leases.acquire("dispatcher.a", "me", ttl_s=60.0)
+    assert lease is not None
+    await rig.bus.leases.renew(lease)
+    await rig.bus.leases.release(lease)
+    assert await nobody_holds(rig)
+
+
+async def test_giving_a_lost_lease_back_takes_it_from_nobody(rig: Rig) -> None:
+    lost = await rig.bus.leases.acquire("dispatcher.a", "me", ttl_s=60.0)
+    assert lost is not None
+    await rig.bus.leases.release(lost)
+    assert await rig.other.leases.acquire("dispatcher.a", "you", ttl_s=60.0) is not None
+    await rig.bus.leases.release(lost)
+    assert await rig.other.leases.holders("dispatcher.") == {"dispatcher.a": "you"}
+
+
 async def test_without_a_connection_nothing_is_known_of_a_lease(rig: Rig) -> None:
     lease = await rig.bus.leases.acquire("dispatcher.a", "me", ttl_s=60.0)
     assert lease is not None
