@@ -22,6 +22,7 @@ import httpx
 
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode, encode
+from matrixinfer.bus.contracts.dispatch import WhereAnswer, WhereQuestion
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.load import LoadEvent
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, Route, Rule, Target, pod_key, pool_key, route_key
@@ -136,6 +137,15 @@ class Platform:
     async def epoch(self, shard: int = 0) -> int:
         entry = await self.bus.store("LEASES").get(f"pool.{NAMESPACE}.{MODEL}.{shard}")
         return claimed_epoch(entry) if entry is not None else 0
+
+    async def where(self, rid: str) -> str:
+        """The state that dispatch tells; empty while nobody answers."""
+        subject = self.bus.subjects.where(NAMESPACE, MODEL)
+        try:
+            answer = await self.bus.signals.request(subject, encode(WhereQuestion(rid, 1)), timeout_s=1.0)
+        except BusError:
+            return ""
+        return decode(answer, WhereAnswer).state
 
     async def is_drained(self) -> bool:
         """Nothing is left in REQUESTS."""

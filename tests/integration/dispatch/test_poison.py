@@ -33,6 +33,17 @@ async def kill_its_agent(platform: Platform, death: int) -> None:
     platform.agents[copies(platform)[-1].pod].signal(signal.SIGKILL)
 
 
+async def take_over(platform: Platform) -> None:
+    """Another dispatcher serves the pool, and knows where the request is."""
+    epoch = await platform.epoch()
+    (await platform.owner()).signal(signal.SIGKILL)
+
+    async def is_known() -> bool:
+        return await platform.epoch() > epoch and await platform.where(copies(platform)[0].envelope.rid) == "placed"
+
+    await eventually(is_known, timeout_s=10)
+
+
 async def is_noted(platform: Platform) -> bool:
     return bool(await platform.bus.store("REIGNS").entries("deaths"))
 
@@ -62,7 +73,7 @@ async def test_a_request_at_which_two_agents_died_ends_with_502_and_a_dead_lette
             await kill_its_agent(platform, 1)
             await eventually(lambda: is_noted(platform), timeout_s=10)
             if takeover:
-                (await platform.owner()).signal(signal.SIGKILL)
+                await take_over(platform)
             await kill_its_agent(platform, 2)
             answer = await asking
         assert (answer.status_code, answer.json()["error"]["code"]) == (502, "poison")

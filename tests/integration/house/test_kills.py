@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from matrixinfer.bus.contracts.load import LoadEvent
 from matrixinfer.bus.jetstream import connect
 from matrixinfer.bus.ports import Signal
 from matrixinfer.bus.settings import BusSettings
+from support.clients import Answer, ask, chat
 from support.eventually import eventually
 from support.house import House
 
@@ -46,19 +46,6 @@ spec:
 pytestmark = pytest.mark.timeout(150)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """How one request ended: `text` so far, and whether it ended well (a stream by [DONE]), by an error in JSON (a
-    stream's in an event), or by a broken connection."""
-
-    stream: bool
-    status: int
-    text: str
-    done: bool = False
-    error: str = ""
-    broken: bool = False
-
-
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     manifest = tmp_path / "model.yaml"
@@ -67,49 +54,16 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         yield house
 
 
-def body(stream: bool) -> dict[str, Any]:
-    messages = [{"role": "user", "content": "the same for all"}]
-    return {"model": "simulated", "stream": stream, "max_tokens": TOKENS, "messages": messages}
-
-
-async def ask(client: httpx.AsyncClient, url: str) -> Answer:
-    """Stream one chat completion to its end, whatever that is."""
-    text, done, error, status = "", False, "", 0
-    try:
-        async with client.stream("POST", f"{url}/v1/chat/completions", json=body(stream=True)) as response:
-            status = response.status_code
-            async for line in response.aiter_lines():
-                if line == "data: [DONE]":
-                    done = True
-                elif line.startswith("data: "):
-                    event = httpx.Response(200, content=line[6:]).json()
-                    if "error" in event:
-                        error = event["error"]["message"]
-                    elif event.get("choices"):
-                        text += event["choices"][0]["delta"].get("content") or ""
-    except httpx.HTTPError:
-        return Answer(True, status, text, broken=True)
-    return Answer(True, status, text, done, error)
-
-
-async def ask_for_the_whole(client: httpx.AsyncClient, url: str) -> Answer:
-    """The same unstreamed."""
-    try:
-        response = await client.post(f"{url}/v1/chat/completions", json=body(stream=False))
-    except httpx.HTTPError:
-        return Answer(False, 0, "", broken=True)
-    answer = response.json()
-    if response.status_code != 200:
-        return Answer(False, response.status_code, "", error=answer["error"]["message"])
-    return Answer(False, 200, answer["choices"][0]["message"]["content"], done=True)
+def question(stream: bool) -> dict[str, Any]:
+    return chat("the same for all", model="simulated", tokens=TOKENS, stream=stream)
 
 
 async def flood(house: House, victim: int | None) -> list[Answer]:
     """Send all requests, kill `victim` when a hundred run, and return every answer."""
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(timeout=DEADLINE_S, limits=limits) as client:
-        asks = [ask if number % UNSTREAMED_EVERY else ask_for_the_whole for number in range(REQUESTS)]
-        tasks = [asyncio.create_task(each(client, house.url)) for each in asks]
+        questions = [question(stream=number % UNSTREAMED_EVERY > 0) for number in range(REQUESTS)]
+        tasks = [asyncio.create_task(ask(client, house.url, each)) for each in questions]
         async with RunningCounts(house) as counts:
             await eventually(counts.are_full, timeout_s=15)
             if victim is not None:
