@@ -108,6 +108,7 @@ class Dispatcher:
         self._not_before = {shard: at for shard, at in self._not_before.items() if at > now}
         for shard, pool in self._pools.items():
             pool.list_pods(self._catalog.pods(shard))
+            pool.heed_term()
         self._feed.route(self._pools.values())
         await self._desk.serve({_name(shard) for shard, pool in self._pools.items() if pool.knows_all()})
 

@@ -73,6 +73,7 @@ class PoolDispatcher:
         self._background = Background()
         self._is_placing = False
         self._is_retired = False
+        self._term = 0
         self._knows_all = False
         self._pods = ShardPods({}, {})
         self._claim_again = asyncio.Event()
@@ -103,6 +104,11 @@ class PoolDispatcher:
         self._is_placing = self._knows_all = False
         self._claim_again.set()
 
+    def heed_term(self) -> None:
+        """The lease was lost and won again before anybody let this shard go: begin a new reign."""
+        if self.is_claimed and self._term != self._tenure.term:
+            self.claim_again()
+
     def retire(self) -> None:
         """Do nothing from now on. What is in hand stays unacknowledged, and is the next owner's."""
         self._is_retired = True
@@ -119,6 +125,7 @@ class PoolDispatcher:
         """False without the lease: this is not ours to claim. We are let go soon, unless the lease comes back."""
         self._claim_again.clear()
         self._is_placing = self.is_claimed = self._knows_all = False
+        self._term = self._tenure.term
         if not self._may_act(self._monotonic()):
             return False
         epoch = await self._bus.leases.claim(self.shard.claim_name, self._tenure.owner)
@@ -139,7 +146,7 @@ class PoolDispatcher:
         return True
 
     def _may_act(self, now: float) -> bool:
-        return not self._is_retired and self._tenure.holds(now)
+        return not self._is_retired and self._term == self._tenure.term and self._tenure.holds(now)
 
     def _may_place(self, now: float) -> bool:
         return self._is_placing and self._may_act(now) and self._bus.link.is_up()

@@ -29,6 +29,8 @@ class Tenure:
         self._until = -math.inf
         self._lease: Lease | None = None
         self.owner = dispatcher_id
+        self.term = 0
+        """Grows with each lease: what was claimed in an earlier term may be somebody else's by now."""
 
     def holds(self, now: float) -> bool:
         return now < self._until
@@ -41,6 +43,7 @@ class Tenure:
             if lease is None:
                 await self._bus.clock.sleep(self._settings.renew_every_s)
                 continue
+            self.term += 1
             self._hold(lease, asked_at)
             self._on_change()
             logger.info("dispatcher %s holds its lease, epoch %d", self.owner, lease.epoch)

@@ -3,6 +3,10 @@
 import pytest
 
 from matrixinfer.bus.errors import Unavailable
+from matrixinfer.handlers.dispatch.assignment import PoolShard
+from matrixinfer.handlers.dispatch.death_toll import DeathToll
+from matrixinfer.handlers.dispatch.recently import Recently
+from matrixinfer.handlers.dispatch.request import RequestKey
 from support.dispatch import DispatchHouse, dispatch_house
 from support.scripted import MS, NS, ScriptedAgent
 
@@ -91,16 +95,11 @@ async def test_a_toll_that_cannot_be_written_stops_no_placing(monkeypatch: pytes
         assert [rid for agent in agents for rid in agent.waiting_rids] == ["bad"]
 
 
-async def test_a_late_dispatcher_does_not_write_over_the_toll_of_its_successor():
+async def test_an_older_reign_does_not_write_over_the_toll_of_a_later_one():
     async with dispatch_house() as house:
-        frozen = await house.dispatcher()
-        agents = await two_agents(house)
-        await house.post("bad")
-        frozen.freeze()
-        await house.dispatcher()
-        await house.pass_time(3)
-        await die_with(house, agents, "bad")
-        entry = await house.bus.store("REIGNS").get(TOLL)
-        frozen.thaw()
-        await house.pass_time(1)
-        assert await house.bus.store("REIGNS").get(TOLL) == entry
+        toll, deaths = DeathToll(house.bus, PoolShard(NS, MS, 0)), Recently[RequestKey, int](limit=10)
+        deaths.remember(("bad", 1), 1, until=100.0)
+        await toll.keep(deaths, 7, now=0.0)
+        later = await house.bus.store("REIGNS").get(TOLL)
+        await toll.keep(deaths, 6, now=1.0)
+        assert await house.bus.store("REIGNS").get(TOLL) == later

@@ -122,6 +122,25 @@ async def test_a_frozen_dispatcher_that_wakes_up_changes_nothing(wakes_after_s):
         assert await house.is_all_acknowledged()
 
 
+async def test_a_woken_dispatcher_that_wins_a_lease_again_does_not_go_on_with_its_former_reign():
+    async with dispatch_house() as house:
+        frozen = await house.dispatcher()
+        agents = [await house.agent("p1"), await house.agent("p2")]
+        await house.post("a")
+        frozen.freeze()
+        await house.dispatcher()
+        await house.pass_time(3)
+        [victim] = [agent for agent in agents if agent.waiting_rids]
+        await victim.die()
+        await victim.boot_up()
+        await house.pass_time(0.5)
+        frozen.thaw()  # it hears of the death, after its lease ran out and while it gets another
+        await house.pass_time(1)
+        hops = {key.hop for agent in agents for key in agent.pulled}
+        assert hops - {1} == {max(hops)}, "only the successor placed it anew, above all hops of its predecessor"
+        assert max(hops) > 2
+
+
 async def test_a_frozen_dispatcher_takes_part_again_after_it_woke_up():
     async with dispatch_house() as house:
         frozen = await house.dispatcher()
