@@ -96,6 +96,18 @@ def test_the_number_of_shards_reaches_the_pool_and_its_pods(world):
     assert Counter(pod.shard for pod in world.pool_pods().values()) == {0: 2, 1: 2}
 
 
+def test_a_backend_hands_its_shards_on_to_its_pool():
+    world = World()
+    world.write("""
+apiVersion: matrixinfer.ai/v1alpha1
+kind: Model
+metadata: {name: hot}
+spec: {backends: [{name: main, type: Simulated, minReplicas: 4, dispatch: {shards: 3}}]}
+""")
+    world.settle()
+    assert world.pool("hot-main").shards == 3
+
+
 def test_a_pod_that_comes_back_moves_no_other(world):
     before = {name: pod.shard for name, pod in world.pool_pods().items()}
     world.report("p3", phase="Running", ready=False)
