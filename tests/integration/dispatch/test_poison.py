@@ -24,7 +24,7 @@ LONG = "word " * 20_000
 
 def copies(platform: Platform) -> list[Placed]:
     """The placements of the long request."""
-    return [placed for placed in platform.placed if len(placed.envelope.body) > len(LONG)]
+    return [placed for placed in platform.placed if placed.envelope.size_bytes > len(LONG)]
 
 
 async def kill_its_agent(platform: Platform, death: int) -> None:
