@@ -46,7 +46,7 @@ async def shards(bus: Bus) -> set[PoolShard]:
             pool = decode(entry.value, Pool)
         except Malformed:
             continue
-        known |= {(pool.namespace, pool.modelserver, shard) for shard in range(pool.shards)}
+        known |= {(pool.namespace, pool.modelserver, shard) for shard in range(max(pool.shards, pool.served_shards))}
     return known
 
 
