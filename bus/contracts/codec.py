@@ -10,7 +10,7 @@ import msgspec
 
 from matrixinfer.bus.errors import Malformed
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 T = TypeVar("T")
 encode = msgspec.msgpack.Encoder().encode

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from matrixinfer.bus.contracts.codec import CONTRACT_VERSION
+from matrixinfer.bus.contracts.profile import Profile
 from matrixinfer.bus.subjects import key
 
 
@@ -39,7 +40,7 @@ class Route(msgspec.Struct, frozen=True):
 
 class Pool(msgspec.Struct, frozen=True):
     """New requests go to the shards 0 to `shards - 1`. Those from there to `served_shards - 1` took requests before:
-    they get nothing new, and dispatch serves them on, for what is or comes late in them."""
+    they get nothing new, and dispatch serves them on, for what is or comes late in them. `profile` says how its requests are scheduled; an empty one: by the default."""
 
     namespace: str
     modelserver: str
@@ -47,6 +48,7 @@ class Pool(msgspec.Struct, frozen=True):
     shards: int = 1
     version: int = CONTRACT_VERSION
     served_shards: int = 0
+    profile: Profile = Profile()
 
 
 class PoolPod(msgspec.Struct, frozen=True):

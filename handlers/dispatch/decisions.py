@@ -20,11 +20,10 @@ logger = logging.getLogger("matrixinfer.dispatch.decisions")
 class DecisionLog:
     """Of one pool's shard. A batch that cannot be stored is lost, and logged: placing never waits for its record."""
 
-    def __init__(self, bus: Bus, shard: PoolShard, settings: DispatchSettings, policy: str) -> None:
+    def __init__(self, bus: Bus, shard: PoolShard, settings: DispatchSettings) -> None:
         self._bus = bus
         self._shard = shard
         self._settings = settings
-        self._policy = policy
         self._pending: list[Decision] = []
         self._since = 0.0
         self._batches = 0
@@ -45,7 +44,7 @@ class DecisionLog:
                 placement.queued_s,
                 request.prompt_tokens,
                 placement.candidates,
-                self._policy,
+                placement.policy,
             )
         )
 

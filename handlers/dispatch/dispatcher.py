@@ -18,7 +18,7 @@ from matrixinfer.handlers.dispatch.outbox import Outbox
 from matrixinfer.handlers.dispatch.pool import PoolDispatcher
 from matrixinfer.handlers.dispatch.pool_state import PoolState
 from matrixinfer.handlers.dispatch.queue import RequestQueue
-from matrixinfer.handlers.dispatch.scheduling.port import Scheduler
+from matrixinfer.handlers.dispatch.scheduling.live import LiveScheduler
 from matrixinfer.handlers.dispatch.serving_watch import ServingWatch
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 from matrixinfer.handlers.dispatch.tenure import Tenure
@@ -28,20 +28,20 @@ logger = logging.getLogger("matrixinfer.dispatch.dispatcher")
 
 
 class Dispatcher:
-    """`new_queue` makes a queue for each shard; `scheduler` serves all of them."""
+    """`new_queue` and `new_scheduler` make one for each shard."""
 
     def __init__(
         self,
         settings: DispatchSettings,
         bus: Bus,
         new_queue: Callable[[], RequestQueue],
-        scheduler: Scheduler,
+        new_scheduler: Callable[[], LiveScheduler],
         rng: Rng,
     ) -> None:
         self._settings = settings
         self._bus = bus
         self._new_queue = new_queue
-        self._scheduler = scheduler
+        self._new_scheduler = new_scheduler
         self._rng = rng
         self._changed = asyncio.Event()
         self._pools: dict[PoolShard, PoolDispatcher] = {}
@@ -109,6 +109,8 @@ class Dispatcher:
         for shard, pool in self._pools.items():
             pool.list_pods(self._catalog.pods(shard))
             pool.heed_term()
+            if (profile := self._catalog.profile(shard.namespace, shard.modelserver)) is not None:
+                pool.follow(profile)
         self._feed.route(self._pools.values())
         await self._desk.serve({_name(shard) for shard, pool in self._pools.items() if pool.knows_all()})
 
@@ -120,14 +122,15 @@ class Dispatcher:
         return owned_by(self.id, shards, {*self._claims.dispatchers, self.id})
 
     def _take(self, shard: PoolShard) -> None:
-        state = PoolState(self._settings, self._new_queue(), self._scheduler, self._rng)
+        scheduler = self._new_scheduler()
+        state = PoolState(self._settings, self._new_queue(), scheduler, self._rng)
         pool = PoolDispatcher(
             shard,
             self._bus,
             self._settings,
             self._tenure,
             state,
-            policy=self._scheduler.name,
+            scheduler=scheduler,
             outbox=self._outbox,
             on_ready=self._changed.set,
         )

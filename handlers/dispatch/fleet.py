@@ -9,7 +9,6 @@ from typing import NamedTuple
 from matrixinfer.bus.contracts.control import Dumped
 from matrixinfer.bus.contracts.load import LoadEvent, WorkKey
 from matrixinfer.bus.contracts.serving import PoolPod
-from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.prefill_model import Guess, PrefillModel
 from matrixinfer.handlers.dispatch.request import Request
@@ -56,10 +55,6 @@ class Fleet:
         for pod in self.pods.values():
             pod.introduced = False
             self._review(pod)
-
-    def candidates(self, limit: int, rng: Rng) -> list[Pod]:
-        pods = list(self.open.values())
-        return pods if len(pods) <= limit else rng.sample(pods, limit)
 
     def serving(self) -> int:
         return sum([pod.is_serving() for pod in self.pods.values()])

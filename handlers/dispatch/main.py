@@ -1,17 +1,30 @@
-"""Builds and runs dispatch: the queue and the scheduler are chosen here."""
+"""Builds and runs dispatch: the queue and the scheduling plug-ins are chosen here."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from random import Random
 
 from matrixinfer.bus.bus import Bus
 from matrixinfer.handlers.dispatch.dispatcher import Dispatcher
 from matrixinfer.handlers.dispatch.queue import FifoQueue
-from matrixinfer.handlers.dispatch.scheduling.least_requests import LeastRequests
+from matrixinfer.handlers.dispatch.scheduling.live import LiveScheduler
+from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
+from matrixinfer.handlers.dispatch.scheduling.registry import installed
+from matrixinfer.handlers.dispatch.scheduling.runtime import Surroundings
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
+
+logger = logging.getLogger("matrixinfer.dispatch.scheduling")
 
 
 async def run(settings: DispatchSettings, bus: Bus, stop: asyncio.Event) -> None:
     """Dispatch until `stop` is set; returns when all is handed over. Raises when it cannot go on."""
-    await Dispatcher(settings, bus, FifoQueue, LeastRequests(), Random()).run(stop)
+    plugins = installed()
+
+    def new_scheduler() -> LiveScheduler:
+        surroundings = Surroundings(time.perf_counter, logger.warning, limit=settings.candidates)
+        return LiveScheduler(lambda profile: compile_profile(profile, plugins, surroundings))
+
+    await Dispatcher(settings, bus, FifoQueue, new_scheduler, Random()).run(stop)

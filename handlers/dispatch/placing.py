@@ -17,7 +17,7 @@ _SKIPPED_IN_A_ROUND = 64
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """`work` of `request` goes to `pod`, which speaks under `boot`."""
+    """`work` of `request` goes to `pod`, which speaks under `boot`. `policy` names the profile that chose it."""
 
     request: Request
     work: WorkKey
@@ -27,6 +27,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     remaining_s: float
     queued_s: float
     candidates: list[Candidate]
+    policy: str
 
 
 class Placing:
@@ -59,7 +60,7 @@ class Placing:
         return placements
 
     def _choose(self, request: Request, now: float) -> Choice | None:
-        pods = self._ledger.fleet.candidates(self._settings.candidates, self._rng)
+        pods = list(self._ledger.fleet.open.values())
         if request.hop:
             pods = self._suitable(request, pods, now)
         return self._scheduler.pick(request, pods, now, self._rng) if pods else None
@@ -84,4 +85,5 @@ class Placing:
             remaining_s=request.deadline - now,
             queued_s=now - request.since,
             candidates=choice.candidates,
+            policy=self._scheduler.name,
         )

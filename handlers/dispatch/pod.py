@@ -17,12 +17,13 @@ _FORMER_BOOTS = 8
 class Pod:
     """`reported` is the work that it says it has; `unreported` what was placed and is not heard of yet, with the time.
 
-    `placed` are this process's requests there that have not started. `load` is the used share of the slots. A pod is
-    *introduced* when this boot answered a Dump of the reign's epoch: from then on it refuses a predecessor's work.
+    `placed` are this process's requests there that have not started. `load` is the share of the slots that is `used`.
+    A pod is *introduced* when this boot answered a Dump of the reign's epoch: from then on it refuses a predecessor's
+    work.
 
     `footprints` predicts the tokens of its work, `prefill` how long a first token takes. As reported with the last
-    snapshot, at `measured_at`: `kv_usage` in [0, 1], `kv_capacity_tokens` (0: unknown), `adapters` that are loaded, and
-    `ttft_s` and `tpot_s`, decayed means in seconds (0: nothing measured).
+    snapshot: `kv_usage` in [0, 1], `kv_capacity_tokens` (0: unknown), `adapters` that are loaded, and `ttft_s` and
+    `tpot_s`, decayed means in seconds (0: nothing measured). These last had a new sample at `measured_at`.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class Pod:
         "tpot_s",
         "ttft_s",
         "unreported",
+        "used",
     )
 
     def __init__(self, name: str, above: Above | None = None) -> None:
@@ -74,7 +76,7 @@ class Pod:
 
     def _begin(self, boot: str) -> None:
         self.boot = boot
-        self.sequence = self.slots = self.free = 0
+        self.sequence = self.slots = self.used = self.free = 0
         self.load = 1.0
         self.reported: set[WorkKey] = set()
         self.unreported: dict[WorkKey, float] = {}
@@ -128,7 +130,8 @@ class Pod:
         """Take over the whole state; what it does not hold yet stays unreported."""
         self.slots = snapshot.slots
         self.kv_capacity_tokens, self.kv_usage = snapshot.kv_capacity_tokens, snapshot.kv_usage
-        self.ttft_s, self.tpot_s, self.measured_at = snapshot.ttft_s, snapshot.tpot_s, now
+        if (snapshot.ttft_s, snapshot.tpot_s) != (self.ttft_s, self.tpot_s):  # else there was no new sample
+            self.ttft_s, self.tpot_s, self.measured_at = snapshot.ttft_s, snapshot.tpot_s, now
         self.adapters = frozenset(snapshot.adapters)
         self.reported = {*snapshot.running, *snapshot.waiting}
         if self.unreported:
@@ -137,8 +140,8 @@ class Pod:
         self.footprints.agree(snapshot, self.unreported)
 
     def measure(self) -> None:
-        """Compute `free` and `load` anew."""
-        used = len(self.reported) + len(self.unreported)
+        """Compute `used`, `free` and `load` anew."""
+        self.used = used = len(self.reported) + len(self.unreported)
         self.free = self.slots - used
         self.load = used / self.slots if self.slots else 1.0
 

@@ -16,6 +16,7 @@ from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.dispatch import CancelNotice, WhereAnswer
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.load import LoadEvent
+from matrixinfer.bus.contracts.profile import Profile
 from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ports import Delivery, Signal
 from matrixinfer.handlers.dispatch.arrivals import Arrival
@@ -24,6 +25,7 @@ from matrixinfer.handlers.dispatch.catalog import ShardPods
 from matrixinfer.handlers.dispatch.death_toll import DeathToll
 from matrixinfer.handlers.dispatch.decisions import DecisionLog
 from matrixinfer.handlers.dispatch.effects import Effects
+from matrixinfer.handlers.dispatch.errors import BadProfile
 from matrixinfer.handlers.dispatch.inquiry import Inquiry
 from matrixinfer.handlers.dispatch.intake import Intake
 from matrixinfer.handlers.dispatch.outbox import Outbox
@@ -31,6 +33,7 @@ from matrixinfer.handlers.dispatch.placing import Placement
 from matrixinfer.handlers.dispatch.pool_state import PoolState
 from matrixinfer.handlers.dispatch.reporter import Reporter
 from matrixinfer.handlers.dispatch.request import RequestKey
+from matrixinfer.handlers.dispatch.scheduling.live import LiveScheduler
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 from matrixinfer.handlers.dispatch.tenure import Tenure
 from matrixinfer.handlers.dispatch.work_sender import WorkSender
@@ -52,7 +55,7 @@ class PoolDispatcher:
         tenure: Tenure,
         state: PoolState,
         *,
-        policy: str,
+        scheduler: LiveScheduler,
         outbox: Outbox,
         on_ready: Callable[[], None],
     ) -> None:
@@ -61,13 +64,14 @@ class PoolDispatcher:
         self.is_claimed = False
         self._bus = bus
         self._tenure = tenure
+        self._scheduler = scheduler
         self._outbox = outbox
         self._on_ready = on_ready
         self._monotonic = bus.clock.monotonic
         self._inquiry = Inquiry(bus, shard, state, settings.dump_timeout_s, self._act)
         self._intake = Intake(bus, shard, settings, self._on_delivery)
         self._sender = WorkSender(bus, shard.namespace, self._not_stored)
-        self._decisions = DecisionLog(bus, shard, settings, policy)
+        self._decisions = DecisionLog(bus, shard, settings)
         self._reporter = Reporter(bus, shard, state)
         self._death_toll = DeathToll(bus, shard)
         self._background = Background()
@@ -206,6 +210,16 @@ class PoolDispatcher:
         new = listed.keys() - self.state.fleet.pods.keys()
         self.state.fleet.list_pods(listed)
         return new
+
+    def follow(self, profile: Profile) -> None:
+        """Schedule by `profile`; by the last good one when it cannot be used."""
+        try:
+            changed = self._scheduler.follow(profile)
+        except BadProfile as error:
+            logger.error("%s stays with the profile %r: %s", self.shard.claim_name, self._scheduler.name, error)
+        else:
+            if changed:
+                logger.info("%s is scheduled by the profile %r", self.shard.claim_name, self._scheduler.name)
 
     async def drop_gateway(self, gateway: str) -> None:
         if self._may_act(self._monotonic()):

@@ -29,7 +29,8 @@ class Request(msgspec.Struct, eq=False, kw_only=True):
     under which `held` was delivered. `hop` is the last one used; hops of this process begin above `hop_floor`.
 
     `max_tokens` is the client's bound on the output (0: none), `output_tokens` what is expected of it, `cached_tokens`
-    what the pod it is placed on is expected to have of its prompt. `block_hashes` holds 8 bytes for each block.
+    what the pod it is placed on is expected to have of its prompt. `block_hashes` holds 8 bytes for each block. `near`
+    names the places where it had best run, from the widest to the narrowest: empty where that does not matter.
     """
 
     key: RequestKey
@@ -49,6 +50,7 @@ class Request(msgspec.Struct, eq=False, kw_only=True):
     output_tokens: int = 0
     cached_tokens: int = 0
     block_hashes: bytes = b""
+    near: tuple[str, ...] = ()
     hop_floor: int = 0
     hop: int = 0
     deaths: int = 0

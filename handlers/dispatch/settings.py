@@ -64,7 +64,8 @@ class DispatchSettings(Settings):
     """Settled and cancelled requests remembered for each shard, about 300 bytes each, at most until their deadlines."""
 
     candidates: int = Field(default=32, ge=1)
-    """Pods that a scheduler looks at for one request; of more with room, so many are drawn by chance."""
+    """Pods that a scheduler looks at for one request. Of more with room: a quarter that hold most of its prompt, an
+    eighth by chance, the rest the least loaded. More cost time, and seldom find a better pod."""
 
     decisions_every_s: float = Field(default=1.0, gt=0)
     """How long a decision waits for others before the batch is published."""

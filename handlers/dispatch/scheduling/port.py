@@ -7,7 +7,7 @@ bounds what they say and times them; a plug-in does neither.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from matrixinfer.bus.contracts.decision import Candidate
 from matrixinfer.handlers.dispatch.chance import Rng
@@ -16,10 +16,11 @@ from matrixinfer.handlers.dispatch.request import Request
 
 
 class Ask(NamedTuple):
-    """One question: which of `pods` for `request`. The other sequences are parallel to `pods`.
+    """One question: which of `pods` for `request`. The sequences of tokens are parallel to `pods`.
 
     `exact_tokens` of the prompt are in the pod's cache by the engine's own events, or None where it sends none;
-    `approximate_tokens` by what was sent there before; `cached_tokens` is the better knowledge of the two.
+    `approximate_tokens` by what was sent there before; `cached_tokens` is the better knowledge of the two. None is more
+    than the prompt has. `everyone` holds all pods that had room, of which `pods` are the candidates.
     """
 
     request: Request
@@ -28,6 +29,7 @@ class Ask(NamedTuple):
     exact_tokens: Sequence[int | None]
     approximate_tokens: Sequence[int]
     now: float
+    everyone: Sequence[Pod]
 
 
 class Filter(Protocol):
@@ -54,11 +56,21 @@ class Picker(Protocol):
         ...
 
 
+@runtime_checkable
 class Learner(Protocol):
     """A plug-in that wants to know what became of its advice: of either kind, beside its own method."""
 
     def placed(self, request: Request, pod: Pod, now: float) -> None:
         """`request` goes to `pod`."""
+        ...
+
+
+@runtime_checkable
+class Advocate(Protocol):
+    """A plug-in that knows pods which must be among the candidates when there are too many to look at all."""
+
+    def wanted(self, request: Request, pods: Sequence[Pod], now: float) -> Sequence[str]:
+        """A few names, the most wanted first; they need not be among `pods`."""
         ...
 
 
@@ -68,6 +80,22 @@ class Prefixes(Protocol):
     def matches(self, block_hashes: bytes) -> Mapping[str, int]:
         """Pod name → tokens from the prompt's beginning that its cache holds; only pods that hold some."""
         ...
+
+
+class ExactPrefixes(Prefixes, Protocol):
+    """As the engines tell it themselves."""
+
+    def knows(self, pod: str) -> bool:
+        """Does this pod's engine tell what its cache holds? Only then a missing match means that it holds nothing."""
+        ...
+
+
+class Knowledge(NamedTuple):
+    """Of one pool's caches; it outlives the scheduler when the profile changes. An approximate one that is a Learner
+    is told of every placement."""
+
+    exact: ExactPrefixes | None = None
+    approximate: Prefixes | None = None
 
 
 class Choice(NamedTuple):
@@ -82,9 +110,12 @@ class Choice(NamedTuple):
 class Scheduler(Protocol):
     """Picks among pods that have room. Holds nothing that must outlive the process."""
 
-    name: str
-    """How decisions name it."""
+    @property
+    def name(self) -> str:
+        """How decisions name it."""
+        ...
 
     def pick(self, request: Request, pods: Sequence[Pod], now: float, rng: Rng) -> Choice | None:
-        """One of `pods`, or None when the request shall wait for a better one. `pods` is not empty."""
+        """One of `pods`, or None when the request shall wait for a better one. `pods` is not empty. What it picks is
+        placed: it may learn from its own choice."""
         ...

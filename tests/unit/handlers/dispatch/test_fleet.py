@@ -11,8 +11,8 @@ from matrixinfer.handlers.dispatch.fleet import Fleet
 from matrixinfer.handlers.dispatch.placing import Placement
 from matrixinfer.handlers.dispatch.pool_state import PoolState
 from matrixinfer.handlers.dispatch.queue import FifoQueue
-from matrixinfer.handlers.dispatch.scheduling.least_requests import RECORDED_CANDIDATES, LeastRequests
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
+from support.scheduling import a_scheduler
 from support.scripted import envelope, listed
 from unit.handlers.dispatch.test_queue import NoMessage, request
 
@@ -119,23 +119,8 @@ def test_a_pod_that_left_the_list_is_kept_while_it_has_requests():
     assert list(fleet.pods) == []
 
 
-def test_of_many_pods_with_room_a_few_are_drawn():
-    fleet = a_fleet(*[f"p{i}" for i in range(100)])
-    drawn = fleet.candidates(32, Random(1))
-    assert len({pod.name for pod in drawn}) == 32
-    assert len(fleet.candidates(100, Random(1))) == 100
-
-
-def test_among_equals_chance_decides_and_the_best_eight_are_told():
-    fleet = a_fleet(*[f"p{i}" for i in range(10)])
-    pods, rng = list(fleet.pods.values()), Random(1)
-    choices = [LeastRequests().pick(request(1), pods, 0.0, rng) for _ in range(200)]
-    assert {choice.pod.name for choice in choices if choice} == {pod.name for pod in pods}
-    assert {len(choice.candidates) for choice in choices if choice} == {RECORDED_CANDIDATES}
-
-
 def a_state(*pods: str, seed: int = 1) -> PoolState:
-    state = PoolState(DispatchSettings(), FifoQueue(), LeastRequests(), Random(seed))
+    state = PoolState(DispatchSettings(), FifoQueue(), a_scheduler(), Random(seed))
     state.fleet.list_pods(listed(*pods))
     state.begin_reign(5, 100.0)
     for pod in pods:
@@ -237,3 +222,13 @@ def test_first_tokens_teach_the_pod_and_its_pool_how_long_they_take():
         fleet.hear(event(2 * number + 2, finished=[Finished(work, "completed", True)]), now + 9.5)
     assert pod.prefill.seconds(10_000, 300.0) == pytest.approx(9.0, rel=0.1)
     assert fleet.pods["p2"].prefill.seconds(10_000, 302.0) > 3 * before
+
+
+def test_measurements_are_as_old_as_their_last_change():
+    fleet = a_fleet("p1")
+    pod = fleet.pods["p1"]
+    fleet.hear(event(1, Snapshot(2, ttft_s=0.5, tpot_s=0.02)), 100.5)
+    fleet.hear(event(2, Snapshot(2, ttft_s=0.5, tpot_s=0.02)), 101.0)
+    assert pod.measured_at == 100.5
+    fleet.hear(event(3, Snapshot(2, ttft_s=0.5, tpot_s=0.03)), 101.5)
+    assert pod.measured_at == 101.5

@@ -14,8 +14,8 @@ from matrixinfer.handlers.dispatch.placing import Placement
 from matrixinfer.handlers.dispatch.pool_state import PoolState
 from matrixinfer.handlers.dispatch.queue import FifoQueue
 from matrixinfer.handlers.dispatch.request import RequestKey
-from matrixinfer.handlers.dispatch.scheduling.least_requests import LeastRequests
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
+from support.scheduling import a_scheduler
 from support.scripted import envelope, listed
 from unit.handlers.dispatch.test_queue import NoMessage
 
@@ -56,7 +56,7 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
-        self.state = PoolState(DispatchSettings(), FifoQueue(), LeastRequests(), Random(1))
+        self.state = PoolState(DispatchSettings(), FifoQueue(), a_scheduler(), Random(1))
         self.state.fleet.list_pods(listed(*PODS))
         self.state.begin_reign(7, self.now)
         self.state.end_catching_up()

@@ -1,0 +1,49 @@
+"""What is known of one prompt in the pods' caches, and the question to the scorers that is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from matrixinfer.handlers.dispatch.pod import Pod
+from matrixinfer.handlers.dispatch.request import Request
+from matrixinfer.handlers.dispatch.scheduling.port import Ask, Knowledge
+
+
+class Cached(NamedTuple):
+    """What is known of a prompt in the pods' caches: tokens by the pods' names, of those that hold some."""
+
+    exact: Mapping[str, int]
+    approximate: Mapping[str, int]
+    tells: Callable[[str], bool]
+    """Does this pod's engine tell what it holds?"""
+
+    @classmethod
+    def of(cls, request: Request, knowledge: Knowledge) -> Cached:
+        hashes, exact, approximate = request.block_hashes, knowledge.exact, knowledge.approximate
+        return cls(
+            exact.matches(hashes) if exact and hashes else {},
+            approximate.matches(hashes) if approximate and hashes else {},
+            exact.knows if exact else _nobody_tells,
+        )
+
+    def believed(self) -> Mapping[str, int]:
+        if self.exact and self.approximate:
+            return {**self.approximate, **self.exact}
+        return self.exact or self.approximate
+
+    def ask(self, request: Request, pods: Sequence[Pod], now: float, everyone: Sequence[Pod]) -> Ask:
+        """None of the tokens are more than the prompt has."""
+        exact, approximate, tells, most = self.exact, self.approximate, self.tells, request.prompt_tokens
+        told = [min(exact[name], most) if name in exact else 0 if tells(name) else None for name in _names(pods)]
+        guessed = [min(approximate[name], most) if name in approximate else 0 for name in _names(pods)]
+        better = [guess if tell is None else tell for tell, guess in zip(told, guessed, strict=True)]
+        return Ask(request, pods, better, told, guessed, now, everyone)
+
+
+def _names(pods: Sequence[Pod]) -> list[str]:
+    return [pod.name for pod in pods]
+
+
+def _nobody_tells(_: str) -> bool:
+    return False

@@ -1,0 +1,42 @@
+"""One pool's scheduler while its profile may change: no request waits for a profile, and a bad one changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from matrixinfer.bus.contracts.profile import Profile
+from matrixinfer.handlers.dispatch.chance import Rng
+from matrixinfer.handlers.dispatch.pod import Pod
+from matrixinfer.handlers.dispatch.request import Request
+from matrixinfer.handlers.dispatch.scheduling.port import Choice
+from matrixinfer.handlers.dispatch.scheduling.runtime import ProfileScheduler
+from matrixinfer.handlers.dispatch.scheduling.timings import Timing
+
+
+class LiveScheduler:
+    """A Scheduler by the last good profile; by the default one until `follow` says otherwise."""
+
+    def __init__(self, compiled: Callable[[Profile], ProfileScheduler]) -> None:
+        self._compiled = compiled
+        self._profile = Profile()
+        self._current = compiled(self._profile)
+
+    @property
+    def name(self) -> str:
+        return self._current.name
+
+    def follow(self, profile: Profile) -> bool:
+        """Schedule by `profile` from now on; False when that is done already. Raises BadProfile, once for each change,
+        and then stays as it was."""
+        if profile == self._profile:
+            return False
+        self._profile = profile
+        self._current = self._compiled(profile)
+        return True
+
+    def timings(self) -> Mapping[str, Timing]:
+        """Since the last change of the profile."""
+        return self._current.timings()
+
+    def pick(self, request: Request, pods: Sequence[Pod], now: float, rng: Rng) -> Choice | None:
+        return self._current.pick(request, pods, now, rng)

@@ -1,0 +1,78 @@
+"""A profile at work: candidates → filters → scorers → picker. Plug-ins are timed here, held to their promises, and
+told what became of their advice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from matrixinfer.handlers.dispatch.chance import Rng
+from matrixinfer.handlers.dispatch.pod import Pod
+from matrixinfer.handlers.dispatch.request import Request
+from matrixinfer.handlers.dispatch.scheduling.cached import Cached
+from matrixinfer.handlers.dispatch.scheduling.candidates import candidates
+from matrixinfer.handlers.dispatch.scheduling.plugins import Plugins
+from matrixinfer.handlers.dispatch.scheduling.port import Advocate, Choice, Knowledge, Learner
+from matrixinfer.handlers.dispatch.scheduling.scores import Judge
+from matrixinfer.handlers.dispatch.scheduling.timings import Stopwatch, Timing
+
+TIMED_EVERY = 16
+"""One in so many decisions is measured."""
+
+
+class Surroundings(NamedTuple):
+    """What a scheduler is given beside its profile.
+
+    `limit` bounds the candidates of one decision. `clock` gives seconds, for timings only. `report` gets a sentence,
+    once, when a plug-in breaks its promise.
+    """
+
+    clock: Callable[[], float]
+    report: Callable[[str], None]
+    knowledge: Knowledge = Knowledge()
+    limit: int = 32
+
+
+class ProfileScheduler:
+    """A Scheduler by plug-ins."""
+
+    def __init__(self, name: str, plugins: Plugins, surroundings: Surroundings) -> None:
+        self.name = name
+        self._knowledge = surroundings.knowledge
+        self._limit = surroundings.limit
+        self._stopwatch = Stopwatch(surroundings.clock)
+        self._judge = Judge(surroundings.report)
+        self._calls = plugins.calls()
+        self._timed_calls = plugins.timed_calls(self._stopwatch)
+        self._decisions = 0
+        everybody = plugins.everybody()
+        self._advocates = [plugin for plugin in everybody if isinstance(plugin, Advocate)]
+        everybody.append(self._knowledge.approximate)
+        self._learners = [plugin for plugin in everybody if isinstance(plugin, Learner)]
+
+    def timings(self) -> Mapping[str, Timing]:
+        """By kind and name, as `scorer token_load`; of the decisions that were measured."""
+        return self._stopwatch.timings
+
+    def pick(self, request: Request, pods: Sequence[Pod], now: float, rng: Rng) -> Choice | None:
+        calls = self._calls if self._decisions % TIMED_EVERY else self._timed_calls
+        self._decisions += 1
+        cached = Cached.of(request, self._knowledge)
+        few = self._candidates(request, pods, cached, now, rng)
+        able = calls.keep(request, few, now)
+        if not able and len(few) < len(pods):  # whoever is able may be rare, and missed by the few
+            able = self._candidates(request, calls.keep(request, pods, now), cached, now, rng)
+        if not able:
+            return None
+        ask = cached.ask(request, able, now, pods)
+        scores = self._judge.scores(calls.scorers, ask)
+        winner = calls.pick(ask, scores.totals, rng)
+        for learner in self._learners:
+            learner.placed(request, able[winner], now)
+        return Choice(able[winner], scores.record(able, winner), ask.cached_tokens[winner])
+
+    def _candidates(self, request: Request, pods: Sequence[Pod], cached: Cached, now: float, rng: Rng) -> Sequence[Pod]:
+        if len(pods) <= self._limit:
+            return pods
+        wanted = {name for advocate in self._advocates for name in advocate.wanted(request, pods, now)}
+        return candidates(pods, cached.believed(), wanted, self._limit, rng)
