@@ -13,6 +13,7 @@ from matrixinfer.bus.clock import ManualClock
 from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.decision import Decision, DecisionBatch
 from matrixinfer.bus.contracts.dispatch import QueueReport
+from matrixinfer.bus.contracts.profile import Profile
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, pod_key, pool_key
 from matrixinfer.bus.memory import MemoryBroker
 from matrixinfer.bus.ports import (
@@ -100,8 +101,12 @@ class DispatchHouse:
         await self.pass_time(1.5)
         return dispatcher
 
-    async def pool(self, modelserver: str = MS, shards: int = 1, served_shards: int = 0) -> None:
-        pool = Pool(NS, modelserver, "Simulated", shards, served_shards=served_shards)
+    async def pool(
+        self, modelserver: str = MS, shards: int = 1, served_shards: int = 0, profile: Profile | None = None
+    ) -> None:
+        pool = Pool(
+            NS, modelserver, "Simulated", shards, served_shards=served_shards, profile=profile or Profile()
+        )
         await self.bus.store("SERVING").put(pool_key(NS, modelserver), encode(pool))
         await self.settle()
 
@@ -152,8 +157,8 @@ class DispatchHouse:
     async def dead_letters(self) -> list[bytes]:
         return await self._read("DEAD", self.bus.subjects.dead("REQUESTS"))
 
-    async def decisions(self) -> list[Decision]:
-        batches = await self._read("DECISIONS", self.bus.subjects.decision(NS, MS))
+    async def decisions(self, modelserver: str = MS) -> list[Decision]:
+        batches = await self._read("DECISIONS", self.bus.subjects.decision(NS, modelserver))
         return [decision for batch in batches for decision in decode(batch, DecisionBatch).decisions]
 
     async def _read(self, stream: str, subject: str) -> list[bytes]:
@@ -162,7 +167,9 @@ class DispatchHouse:
         async def keep(delivery: Delivery) -> None:
             read.append(delivery.data)
 
-        consumption = await self.bus.queue.consume(Consumer(stream, "reader", subject, 60.0, 1000), keep, credits=1000)
+        consumption = await self.bus.queue.consume(
+            Consumer(stream, f"reader-{subject.replace('.', '-')}", subject, 60.0, 1000), keep, credits=1000
+        )
         await self.settle()
         await consumption.stop()
         return read

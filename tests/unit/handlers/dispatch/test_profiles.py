@@ -1,0 +1,59 @@
+"""Each pool is scheduled by its own profile, and by the last good one when the new one cannot be used."""
+
+import logging
+
+import pytest
+
+from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
+from support.dispatch import DispatchHouse, dispatch_house
+from support.scripted import MS
+
+HASHED = Profile(name="hashed", scorers=[WeightedPlugin("bounded_hash")])
+BAD = Profile(name="bad", scorers=[WeightedPlugin("least_latency", parameters={"half_life_s": "long"})])
+
+
+async def policies(house: DispatchHouse, modelserver: str = MS) -> list[str]:
+    await house.pass_time(1.5)
+    return [decision.policy for decision in await house.decisions(modelserver)]
+
+
+async def test_a_changed_profile_is_followed_while_requests_come():
+    async with dispatch_house() as house:
+        await house.dispatcher()
+        await house.agent("p1", slots=4)
+        await house.post("a")
+        await house.pool(profile=HASHED)
+        await house.post("b")
+        await house.pool()
+        await house.post("c")
+        assert await policies(house) == ["default", "hashed", "default"]
+
+
+async def test_a_pool_starts_with_the_profile_of_its_entry_and_two_pools_have_two():
+    async with dispatch_house() as house:
+        await house.pool(profile=HASHED)
+        await house.pool("other", profile=Profile(name="random", filters=[Plugin("ready")]))
+        await house.dispatcher()
+        await house.agent("p1")
+        await house.agent("p2", modelserver="other")
+        await house.post("a")
+        await house.gateway.post("b", modelserver="other")
+        assert await policies(house) == ["hashed"]
+        assert await policies(house, "other") == ["random"]
+
+
+async def test_a_bad_profile_keeps_the_last_good_one_and_says_once_which_field_is_wrong(
+    caplog: pytest.LogCaptureFixture,
+):
+    async with dispatch_house() as house:
+        await house.pool(profile=HASHED)
+        await house.dispatcher()
+        await house.agent("p1", slots=4)
+        with caplog.at_level(logging.ERROR, "matrixinfer.dispatch.pool"):
+            await house.pool(profile=BAD)
+            await house.list_pod("p2")
+        await house.post("a")
+        assert await policies(house) == ["hashed"]
+        (complaint,) = caplog.messages
+        assert "'hashed'" in complaint
+        assert "profile.scorers[0].parameters.half_life_s: expected `float`, got `str`" in complaint
