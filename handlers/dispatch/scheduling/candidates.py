@@ -1,7 +1,7 @@
 """Of many pods with room, the few that a scheduler looks at closely: those that hold most of the prompt, those that
 some plug-in wants, the least loaded, and some by chance, which no old news can hide.
 
-It is most of what a decision in a large pool costs, so it looks at each pod twice and no more.
+It is most of what a decision in a large pool costs, so it looks at each pod as seldom as it can.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ _CHANCE_SHARE = 8
 _AS_MANY_MAY_BE_FULL = 3
 """Holders without room for each that is looked for: so far down the list of all holders it goes."""
 
+_COMPARED = 8
+"""Pods whose loads are compared for each candidate: the 20 least loaded of 256 chosen by chance are as good as those of
+1000."""
+
 _key = itemgetter(0)
 
 
@@ -31,7 +35,7 @@ def candidates(
     turned = [*pods[turn:], *pods[:turn]]  # the first of equals is another one each time
     favourites = _favourites(turned, cached_tokens, wanted, max(1, limit // _HOLDERS_SHARE))[:limit]
     by_chance = rng.sample(turned, min(limit // _CHANCE_SHARE, limit - len(favourites)))
-    by_load = _least_loaded(turned, limit)
+    by_load = _least_loaded(turned[: limit * _COMPARED], limit)
     return list(dict.fromkeys([*favourites, *by_chance, *by_load]))[:limit]
 
 

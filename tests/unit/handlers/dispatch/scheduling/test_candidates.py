@@ -3,7 +3,7 @@
 from collections import Counter
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matrixinfer.handlers.dispatch.pod import Pod
@@ -25,6 +25,7 @@ def chosen(cached: dict[str, int] | None = None, wanted: set[str] | None = None,
 held = st.dictionaries(st.sampled_from([f"p{index}" for index in range(60)]), st.integers(1, 9), max_size=50)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.integers(1, 50), st.integers(1, 40), held, st.sets(st.sampled_from([f"p{i}" for i in range(60)])), st.integers()
 )

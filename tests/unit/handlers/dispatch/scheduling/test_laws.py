@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matrixinfer.bus.contracts import decode, encode
@@ -64,6 +64,7 @@ def asks(draw: st.DrawFn) -> Ask:
 
 
 @pytest.mark.parametrize("name", BUILT_IN.scorers)
+@settings(deadline=None, max_examples=40)
 @given(ask=asks())
 def test_a_score_is_in_the_range_for_each_pod_and_the_same_question_has_the_same_answer(name: str, ask: Ask):
     factory = BUILT_IN.scorers[name]
@@ -77,6 +78,7 @@ def test_a_score_is_in_the_range_for_each_pod_and_the_same_question_has_the_same
 
 
 @pytest.mark.parametrize("name", BUILT_IN.filters)
+@settings(deadline=None, max_examples=40)
 @given(found=pods(), request_=requests())
 def test_a_filter_never_invents_doubles_or_reorders_pods(name: str, found: list[Pod], request_: Request):
     factory = BUILT_IN.filters[name]
@@ -86,6 +88,7 @@ def test_a_filter_never_invents_doubles_or_reorders_pods(name: str, found: list[
 
 
 @pytest.mark.parametrize("name", BUILT_IN.pickers)
+@settings(deadline=None, max_examples=40)
 @given(totals=st.lists(st.floats(0, 1), min_size=1, max_size=40), seed=st.integers())
 def test_a_picker_picks_a_candidate(name: str, totals: list[float], seed: int):
     factory = BUILT_IN.pickers[name]
@@ -107,6 +110,7 @@ profiles = st.builds(
 )
 
 
+@settings(deadline=None, max_examples=40)
 @given(profile=profiles, found=pods(), request_=requests(), seed=st.integers())
 def test_a_profile_round_trips_and_decides_the_same_on_the_other_side(
     profile: Profile, found: list[Pod], request_: Request, seed: int

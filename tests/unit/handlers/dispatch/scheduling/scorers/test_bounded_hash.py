@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matrixinfer.handlers.dispatch.pod import Pod
@@ -31,15 +31,16 @@ def owner(scorer: BoundedHash, request: Request, pods: list[Pod]) -> str:
     return best
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.sets(st.sampled_from(NAMES), min_size=2), st.randoms(use_true_random=False))
 def test_only_the_keys_of_a_lost_pod_move_and_nothing_depends_on_order_or_history(names: set[str], random: Random):
     lost = random.choice(sorted(names))
     shuffled = sorted(names)
     random.shuffle(shuffled)
-    before = {request.session: owner(a_scorer(), request, idle(sorted(names))) for request in SESSIONS[:30]}
+    before = {request.session: owner(a_scorer(), request, idle(sorted(names))) for request in SESSIONS[:10]}
     scorer = a_scorer()
-    assert before == {request.session: owner(scorer, request, idle(shuffled)) for request in SESSIONS[:30]}
-    after = {request.session: owner(scorer, request, idle(sorted(names - {lost}))) for request in SESSIONS[:30]}
+    assert before == {request.session: owner(scorer, request, idle(shuffled)) for request in SESSIONS[:10]}
+    after = {request.session: owner(scorer, request, idle(sorted(names - {lost}))) for request in SESSIONS[:10]}
     assert {key for key in before if before[key] != after[key]} == {key for key in before if before[key] == lost}
 
 
