@@ -91,8 +91,9 @@ class ExactPrefixes(Prefixes, Protocol):
 
 
 class Knowledge(NamedTuple):
-    """Of one pool's caches; it outlives the scheduler when the profile changes. An approximate one that is a Learner
-    is told of every placement."""
+    """Of one pool's caches; it outlives the scheduler when the profile changes. Either one may be a Learner too: the
+    approximate one lives by what it is told, and for the exact one a prompt that was just placed is as good as cached,
+    though its engine cannot have told yet."""
 
     exact: ExactPrefixes | None = None
     approximate: Prefixes | None = None

@@ -47,8 +47,7 @@ class ProfileScheduler:
         self._decisions = 0
         everybody = plugins.everybody()
         self._advocates = [plugin for plugin in everybody if isinstance(plugin, Advocate)]
-        everybody.append(self._knowledge.approximate)
-        self._learners = [plugin for plugin in everybody if isinstance(plugin, Learner)]
+        self._learners = [one for one in [*everybody, *self._knowledge] if isinstance(one, Learner)]
 
     def timings(self) -> Mapping[str, Timing]:
         """By kind and name, as `scorer token_load`; of the decisions that were measured."""

@@ -134,12 +134,19 @@ def test_a_session_finds_its_pod_in_a_large_pool():
     assert {pick(scheduler, pods, a_request(session="s"), seed).pod.name for seed in range(20)} == {first.pod.name}
 
 
-def test_plugins_and_the_approximate_index_learn_where_a_request_went():
-    spy, sent = Spy(), SentPrefixes()
+def test_plugins_and_both_indexes_learn_where_a_request_went():
+    class Overlaid(SentPrefixes):
+        """Exact, with what cannot have been told yet on top."""
+
+        def knows(self, pod: str) -> bool:
+            return True
+
+    spy, exact, sent = Spy(), Overlaid(), SentPrefixes()
     request = a_request(block_hashes=b"x" * 16)
-    choice = pick(with_scorers(given={"knowledge": Knowledge(None, sent)}, spy=spy), [a_pod("a"), a_pod("b")], request)
+    scheduler = with_scorers(given={"knowledge": Knowledge(exact, sent)}, spy=spy)
+    choice = pick(scheduler, [a_pod("a"), a_pod("b")], request)
     assert spy.learned == [choice.pod.name]
-    assert sent.matches(request.block_hashes) == {choice.pod.name: 512}
+    assert exact.matches(request.block_hashes) == sent.matches(request.block_hashes) == {choice.pod.name: 512}
 
 
 # -- broken promises
