@@ -36,9 +36,9 @@ class EveryPod:
     for itself."""
 
     def __init__(self, pods: list[Pod], rng: Random) -> None:
-        self._held = {pod.name: rng.randrange(1, BLOCKS + 1) * 256 for pod in pods}
+        self._held: dict[str, float] = {pod.name: rng.randrange(1, BLOCKS + 1) * 256 for pod in pods}
 
-    def matches(self, block_hashes: bytes) -> Mapping[str, int]:
+    def matches(self, block_hashes: bytes) -> Mapping[str, float]:
         return self._held
 
     def knows(self, pod: str) -> bool:
@@ -97,11 +97,11 @@ def cost_us(chosen: ProfileScheduler, pods: list[Pod], of: list[Request]) -> flo
 def main() -> None:
     for count in (PODS, 1000):
         pods, asked = pods_of_a_pool(count, Random(1)), requests(Random(4))
-        full = scheduler(FULL, pods, time.perf_counter)
+        full = scheduler(FULL, pods, time.process_time)
         costs = {
             "full profile": cost_us(full, pods, asked),
-            "default profile": cost_us(scheduler(Profile(), pods, time.perf_counter), pods, asked),
-            "least_requests alone": cost_us(scheduler(LEAST_REQUESTS, pods, time.perf_counter), pods, asked),
+            "default profile": cost_us(scheduler(Profile(), pods, time.process_time), pods, asked),
+            "least_requests alone": cost_us(scheduler(LEAST_REQUESTS, pods, time.process_time), pods, asked),
         }
         budget = f" (budget {BUDGET_US:g})" if count == PODS else ""
         print(f"one decision over {count} pods, {BLOCKS} blocks, CPU in µs{budget}")

@@ -93,8 +93,8 @@ class SentPrefixes:
     def __init__(self) -> None:
         self._sent: dict[bytes, set[str]] = {}
 
-    def matches(self, block_hashes: bytes) -> Mapping[str, int]:
-        found: dict[str, int] = {}
+    def matches(self, block_hashes: bytes) -> Mapping[str, float]:
+        found: dict[str, float] = {}
         for end in range(BLOCK_BYTES, len(block_hashes) + 1, BLOCK_BYTES):
             for pod in self._sent.get(block_hashes[end - BLOCK_BYTES : end], ()):
                 found[pod] = end // BLOCK_BYTES * BLOCK_TOKENS
@@ -112,7 +112,7 @@ class ToldPrefixes:
     def __init__(self, **told: int) -> None:
         self.told = told
 
-    def matches(self, block_hashes: bytes) -> Mapping[str, int]:
+    def matches(self, block_hashes: bytes) -> Mapping[str, float]:
         return {name: tokens for name, tokens in self.told.items() if tokens}
 
     def knows(self, pod: str) -> bool:

@@ -13,8 +13,8 @@ from matrixinfer.handlers.dispatch.scheduling.port import Ask, Knowledge
 class Cached(NamedTuple):
     """What is known of a prompt in the pods' caches: tokens by the pods' names, of those that hold some."""
 
-    exact: Mapping[str, int]
-    approximate: Mapping[str, int]
+    exact: Mapping[str, float]
+    approximate: Mapping[str, float]
     tells: Callable[[str], bool]
     """Does this pod's engine tell what it holds?"""
 
@@ -27,7 +27,7 @@ class Cached(NamedTuple):
             exact.knows if exact else _nobody_tells,
         )
 
-    def believed(self) -> Mapping[str, int]:
+    def believed(self) -> Mapping[str, float]:
         if self.exact and self.approximate:
             return {**self.approximate, **self.exact}
         return self.exact or self.approximate
@@ -35,8 +35,8 @@ class Cached(NamedTuple):
     def ask(self, request: Request, pods: Sequence[Pod], now: float, everyone: Sequence[Pod]) -> Ask:
         """None of the tokens are more than the prompt has."""
         exact, approximate, tells, most = self.exact, self.approximate, self.tells, request.prompt_tokens
-        told = [min(exact[name], most) if name in exact else 0 if tells(name) else None for name in _names(pods)]
-        guessed = [min(approximate[name], most) if name in approximate else 0 for name in _names(pods)]
+        told = [min(int(exact[name]), most) if name in exact else 0 if tells(name) else None for name in _names(pods)]
+        guessed = [min(int(approximate[name]), most) if name in approximate else 0 for name in _names(pods)]
         better = [guess if tell is None else tell for tell, guess in zip(told, guessed, strict=True)]
         return Ask(request, pods, better, told, guessed, now, everyone)
 

@@ -26,7 +26,7 @@ _key = itemgetter(0)
 
 
 def candidates(
-    pods: Sequence[Pod], cached_tokens: Mapping[str, int], wanted: Set[str], limit: int, rng: Rng
+    pods: Sequence[Pod], cached_tokens: Mapping[str, float], wanted: Set[str], limit: int, rng: Rng
 ) -> Sequence[Pod]:
     """At most `limit` of `pods`, each once. `cached_tokens` and `wanted` go by the pods' names."""
     if len(pods) <= limit:
@@ -39,7 +39,7 @@ def candidates(
     return list(dict.fromkeys([*favourites, *by_chance, *by_load]))[:limit]
 
 
-def _favourites(pods: Sequence[Pod], cached_tokens: Mapping[str, int], wanted: Set[str], holders: int) -> list[Pod]:
+def _favourites(pods: Sequence[Pod], cached_tokens: Mapping[str, float], wanted: Set[str], holders: int) -> list[Pod]:
     """The wanted, and then up to `holders` that hold the most, the most first."""
     long = _long_holders(cached_tokens, holders * (1 + _AS_MANY_MAY_BE_FULL))
     named = wanted | long if wanted else long
@@ -50,7 +50,7 @@ def _favourites(pods: Sequence[Pod], cached_tokens: Mapping[str, int], wanted: S
     return [*[pod for pod in found if pod.name in wanted], *holding[:holders]]
 
 
-def _long_holders(cached_tokens: Mapping[str, int], count: int) -> Set[str]:
+def _long_holders(cached_tokens: Mapping[str, float], count: int) -> Set[str]:
     """The names of the `count` that hold the most, and of those that hold as much as the last of them."""
     if len(cached_tokens) <= count:
         return cached_tokens.keys()

@@ -77,8 +77,9 @@ class Advocate(Protocol):
 class Prefixes(Protocol):
     """What is known of the prefixes in the pods' caches."""
 
-    def matches(self, block_hashes: bytes) -> Mapping[str, int]:
-        """Pod name → tokens from the prompt's beginning that its cache holds; only pods that hold some."""
+    def matches(self, block_hashes: bytes, /) -> Mapping[str, float]:
+        """Pod name → tokens from the prompt's beginning that its cache holds; only pods that hold some. Tokens in a
+        slow tier may count less."""
         ...
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
+from matrixinfer.handlers.dispatch.cache_index.approximate import ApproximateIndex
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 from matrixinfer.handlers.dispatch.scheduling.parameters import NoParameters
@@ -125,6 +126,15 @@ def test_the_holders_of_the_prompt_are_among_the_candidates_of_a_large_pool():
     profile = Profile(scorers=[WeightedPlugin("kv_cache")])
     scheduler = a_scheduler(profile, knowledge=Knowledge(ToldPrefixes(p123=4096), SentPrefixes()))
     assert pick(scheduler, pods, a_request(block_hashes=b"x" * 8)).pod.name == "p123"
+
+
+def test_the_indexes_of_dispatch_are_such_knowledge():
+    sent, request = ApproximateIndex(), a_request(1000, block_hashes=b"x" * 16)
+    sent.record("p123", request.block_hashes, NOW)
+    pods = [a_pod(f"p{index}") for index in range(300)]
+    scheduler = a_scheduler(Profile(scorers=[WeightedPlugin("prefix_cache")]), knowledge=Knowledge(None, sent))
+    choice = pick(scheduler, pods, request)
+    assert (choice.pod.name, choice.cached_tokens) == ("p123", 512)
 
 
 def test_a_session_finds_its_pod_in_a_large_pool():
