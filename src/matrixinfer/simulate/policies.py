@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from matrixinfer.bus.contracts.profile import Profile
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.queue import FifoQueue
-from matrixinfer.handlers.dispatch.scheduling.least_requests import LeastRequests as OurLeastRequests
+from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
+from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN
+from matrixinfer.handlers.dispatch.scheduling.runtime import Surroundings
 from matrixinfer.simulate.baselines import kthena_prefix
 from matrixinfer.simulate.baselines.bounded_hash import BoundedHash
 from matrixinfer.simulate.baselines.least_requests import LeastRequests
@@ -20,6 +24,8 @@ from matrixinfer.simulate.immediate import Balancer, Gateway, Immediate
 from matrixinfer.simulate.platform import Platform
 from matrixinfer.simulate.pods import SimulatedPod
 from matrixinfer.simulate.port import Policy
+
+logger = logging.getLogger("matrixinfer.simulate.policies")
 
 DEFAULT = "default"
 """The name of ours, as users get it without a word of configuration."""
@@ -38,7 +44,9 @@ Creator = Callable[[Setting], Policy]
 
 
 def _default(setting: Setting) -> Policy:
-    return Platform(setting.pods, FifoQueue(), OurLeastRequests(), setting.rng, setting.patience_s)
+    surroundings = Surroundings(clock=lambda: 0.0, report=logger.warning)  # what a decision costs, `make bench` tells
+    scheduler = compile_profile(Profile(), BUILT_IN, surroundings)
+    return Platform(setting.pods, FifoQueue(), scheduler, setting.rng, setting.patience_s)
 
 
 def _immediate(create: Callable[[Gateway], Balancer]) -> Creator:
