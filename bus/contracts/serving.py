@@ -40,7 +40,8 @@ class Route(msgspec.Struct, frozen=True):
 
 class Pool(msgspec.Struct, frozen=True):
     """New requests go to the shards 0 to `shards - 1`. Those from there to `served_shards - 1` took requests before:
-    they get nothing new, and dispatch serves them on, for what is or comes late in them. `profile` says how its requests are scheduled; an empty one: by the default."""
+    they get nothing new, and dispatch serves them on, for what is or comes late in them. `profile` says how requests
+    are scheduled; an empty one: by the default."""
 
     namespace: str
     modelserver: str

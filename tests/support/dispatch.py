@@ -104,9 +104,7 @@ class DispatchHouse:
     async def pool(
         self, modelserver: str = MS, shards: int = 1, served_shards: int = 0, profile: Profile | None = None
     ) -> None:
-        pool = Pool(
-            NS, modelserver, "Simulated", shards, served_shards=served_shards, profile=profile or Profile()
-        )
+        pool = Pool(NS, modelserver, "Simulated", shards, served_shards=served_shards, profile=profile or Profile())
         await self.bus.store("SERVING").put(pool_key(NS, modelserver), encode(pool))
         await self.settle()
 
