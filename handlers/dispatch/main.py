@@ -8,9 +8,11 @@ import time
 from random import Random
 
 from matrixinfer.bus.bus import Bus
+from matrixinfer.handlers.dispatch.cache_index.sent_prompts import SentPrompts
 from matrixinfer.handlers.dispatch.dispatcher import Dispatcher
 from matrixinfer.handlers.dispatch.queue import FifoQueue
 from matrixinfer.handlers.dispatch.scheduling.live import LiveScheduler
+from matrixinfer.handlers.dispatch.scheduling.port import Knowledge
 from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
 from matrixinfer.handlers.dispatch.scheduling.registry import installed
 from matrixinfer.handlers.dispatch.scheduling.runtime import Surroundings
@@ -24,7 +26,9 @@ async def run(settings: DispatchSettings, bus: Bus, stop: asyncio.Event) -> None
     plugins = installed()
 
     def new_scheduler() -> LiveScheduler:
-        surroundings = Surroundings(time.perf_counter, logger.warning, limit=settings.candidates)
-        return LiveScheduler(lambda profile: compile_profile(profile, plugins, surroundings))
+        sent = SentPrompts()
+        knowledge = Knowledge(approximate=sent)
+        surroundings = Surroundings(time.perf_counter, logger.warning, knowledge, settings.candidates)
+        return LiveScheduler(lambda profile: compile_profile(profile, plugins, surroundings), on_pods=sent.retain)
 
     await Dispatcher(settings, bus, FifoQueue, new_scheduler, Random()).run(stop)

@@ -209,6 +209,7 @@ class PoolDispatcher:
         listed = self._pods.own if self._knows_all else self._pods.with_retired_others()
         new = listed.keys() - self.state.fleet.pods.keys()
         self.state.fleet.list_pods(listed)
+        self._scheduler.list_pods(self.state.fleet.pods)
         return new
 
     def follow(self, profile: Profile) -> None:

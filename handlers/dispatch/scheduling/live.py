@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from matrixinfer.bus.contracts.profile import Profile
 from matrixinfer.handlers.dispatch.chance import Rng
@@ -16,8 +16,12 @@ from matrixinfer.handlers.dispatch.scheduling.timings import Timing
 class LiveScheduler:
     """A Scheduler by the last good profile; by the default one until `follow` says otherwise."""
 
-    def __init__(self, compiled: Callable[[Profile], ProfileScheduler]) -> None:
+    def __init__(
+        self, compiled: Callable[[Profile], ProfileScheduler], on_pods: Callable[[Collection[str]], None] | None = None
+    ) -> None:
+        """`on_pods` is told the names of the pool's pods whenever they change."""
         self._compiled = compiled
+        self._on_pods = on_pods
         self._profile = Profile()
         self._current = compiled(self._profile)
 
@@ -33,6 +37,11 @@ class LiveScheduler:
         self._profile = profile
         self._current = self._compiled(profile)
         return True
+
+    def list_pods(self, names: Collection[str]) -> None:
+        """These are the pool's pods: what is known of others can be forgotten."""
+        if self._on_pods is not None:
+            self._on_pods(names)
 
     def timings(self) -> Mapping[str, Timing]:
         """Since the last change of the profile."""

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from matrixinfer.bus.contracts.profile import Profile
+from matrixinfer.handlers.dispatch.cache_index.sent_prompts import SentPrompts
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.queue import FifoQueue
+from matrixinfer.handlers.dispatch.scheduling.port import Knowledge
 from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
 from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN
 from matrixinfer.handlers.dispatch.scheduling.runtime import Surroundings
@@ -40,11 +42,17 @@ class Setting:
     patience_s: float | None = None
 
 
+def _still() -> float:
+    """No clock: what a decision costs, `make bench` tells."""
+    return 0.0
+
+
 Creator = Callable[[Setting], Policy]
 
 
 def _default(setting: Setting) -> Policy:
-    surroundings = Surroundings(clock=lambda: 0.0, report=logger.warning)  # what a decision costs, `make bench` tells
+    knowledge = Knowledge(approximate=SentPrompts())
+    surroundings = Surroundings(_still, logger.warning, knowledge)
     scheduler = compile_profile(Profile(), BUILT_IN, surroundings)
     return Platform(setting.pods, FifoQueue(), scheduler, setting.rng, setting.patience_s)
 

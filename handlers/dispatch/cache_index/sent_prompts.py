@@ -1,0 +1,44 @@
+"""The approximate index as the scheduler uses it: it learns from every placement, and forgets a pod with its boot."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from matrixinfer.bus.block_hashes import BLOCK_TOKENS
+from matrixinfer.handlers.dispatch.cache_index.approximate import ApproximateIndex
+from matrixinfer.handlers.dispatch.pod import Pod
+from matrixinfer.handlers.dispatch.request import Request
+
+
+class SentPrompts:
+    """Keeps `Prefixes` and `Learner` of the scheduling port. Of a pod it believes as many blocks as its cache holds."""
+
+    def __init__(self, index: ApproximateIndex | None = None) -> None:
+        self._index = index or ApproximateIndex()
+        self._lives: dict[str, tuple[str, int]] = {}
+        """Pod → the boot and the capacity in tokens by which it is known."""
+
+    def matches(self, block_hashes: bytes, /) -> Mapping[str, float]:
+        return self._index.matches(block_hashes)
+
+    def placed(self, request: Request, pod: Pod, now: float) -> None:
+        if not request.block_hashes:
+            return
+        life = (pod.boot, pod.kv_capacity_tokens)
+        known = self._lives.get(pod.name)
+        if known != life:
+            self._meet(pod, known)
+            self._lives[pod.name] = life
+        self._index.record(pod.name, request.block_hashes, now)
+
+    def retain(self, pods: Collection[str]) -> None:
+        """Forget all others: they left."""
+        for name in self._lives.keys() - set(pods):
+            self._index.dropped(name)
+            del self._lives[name]
+
+    def _meet(self, pod: Pod, known: tuple[str, int] | None) -> None:
+        if known is not None and known[0] != pod.boot:
+            self._index.dropped(pod.name)
+        if pod.kv_capacity_tokens:
+            self._index.resize(pod.name, max(1, pod.kv_capacity_tokens // BLOCK_TOKENS))

@@ -1,0 +1,61 @@
+"""What was sent where: learned from placements, forgotten with the pod, its boot, and its room."""
+
+from __future__ import annotations
+
+from matrixinfer.bus.block_hashes import BLOCK_TOKENS, block_hashes
+from matrixinfer.handlers.dispatch.cache_index.sent_prompts import SentPrompts
+from matrixinfer.handlers.dispatch.pod import Pod
+from matrixinfer.handlers.dispatch.request import Request
+from unit.handlers.dispatch.test_queue import request
+
+
+def a_pod(name: str = "p1", boot: str = "b1", kv_capacity_tokens: int = 0) -> Pod:
+    pod = Pod(name)
+    pod.meet(boot)
+    pod.kv_capacity_tokens = kv_capacity_tokens
+    return pod
+
+
+def a_prompt(number: int, blocks: int = 3) -> Request:
+    asked = request(number)
+    asked.block_hashes = block_hashes([number] * blocks * BLOCK_TOKENS)
+    return asked
+
+
+def test_a_prompt_that_was_placed_is_found_at_its_pod():
+    sent, asked = SentPrompts(), a_prompt(1)
+    assert sent.matches(asked.block_hashes) == {}
+    sent.placed(asked, a_pod(), 1.0)
+    assert sent.matches(asked.block_hashes) == {"p1": 3 * BLOCK_TOKENS}
+    assert sent.matches(a_prompt(2).block_hashes) == {}
+
+
+def test_another_boot_has_an_empty_cache():
+    sent, old, new = SentPrompts(), a_prompt(1), a_prompt(2)
+    sent.placed(old, a_pod(), 1.0)
+    sent.placed(new, a_pod(boot="b2"), 2.0)
+    assert sent.matches(old.block_hashes) == {}
+    assert sent.matches(new.block_hashes) == {"p1": 3 * BLOCK_TOKENS}
+
+
+def test_a_pod_that_left_is_forgotten_and_the_others_are_not():
+    sent, asked = SentPrompts(), a_prompt(1)
+    for name in ("p1", "p2"):
+        sent.placed(asked, a_pod(name), 1.0)
+    sent.retain(["p2", "p3"])
+    assert sent.matches(asked.block_hashes) == {"p2": 3 * BLOCK_TOKENS}
+
+
+def test_no_more_is_believed_than_the_pods_cache_has_room_for():
+    sent, first, second = SentPrompts(), a_prompt(1), a_prompt(2)
+    pod = a_pod(kv_capacity_tokens=4 * BLOCK_TOKENS)
+    sent.placed(first, pod, 1.0)
+    sent.placed(second, pod, 2.0)
+    assert sent.matches(second.block_hashes) == {"p1": 3 * BLOCK_TOKENS}
+    assert sent.matches(first.block_hashes) == {"p1": 1 * BLOCK_TOKENS}
+
+
+def test_a_prompt_without_blocks_teaches_nothing():
+    sent = SentPrompts()
+    sent.placed(request(1), a_pod(), 1.0)
+    assert sent.matches(b"") == {}
