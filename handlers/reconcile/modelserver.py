@@ -80,12 +80,12 @@ def _pool(server: ModelServer, serving: Mapping[str, bytes]) -> Pool:
         server.spec.inference_engine.value,
         shards,
         served_shards=0 if served == shards else served,
-        profile=_profile(server.spec.dispatch.profile),
+        profile=profile_of(server.spec.dispatch.profile),
         weights=server.spec.dispatch.tenant_weights,
     )
 
 
-def _profile(chosen: SchedulingProfile | None) -> Profile:
+def profile_of(chosen: SchedulingProfile | None) -> Profile:
     if chosen is None:
         return Profile()
     return Profile(
