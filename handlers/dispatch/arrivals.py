@@ -55,7 +55,7 @@ class Arrivals:
         sighting = self._sightings.take(key) if self._sightings.is_open else None
         if sighting is not None:
             return self._compare(request, sighting, now)
-        if not request.hop_floor and (refusal := self._refusal(request, now)) is not None:
+        if envelope.attempt == 1 and not request.hop_floor and (refusal := self._refusal(request, now)) is not None:
             ledger.admit(request)
             ledger.fail(request, turned_away(refusal), effects)
             return Arrival.REFUSED
@@ -63,9 +63,11 @@ class Arrivals:
         return Arrival.QUEUED
 
     def _refusal(self, request: Request, now: float) -> Refusal | None:
-        """Of a new request only: what a predecessor may have had in its queue was accepted for good."""
+        """Of a new request only: what a predecessor may have had in its queue, or was published again, was accepted for
+        good. Whether it starts in time is a question only while room is short."""
         ledger = self._ledger
-        return ledger.queue.refusal(request, now, ledger.drain_rate.per_s(now, ledger.fleet.serving()))
+        rate_per_s = ledger.drain_rate.per_s(now, ledger.fleet.serving()) if ledger.is_short else None
+        return ledger.queue.refusal(request, now, rate_per_s)
 
     def _request(self, envelope: Envelope, held: Held, since: float) -> Request:
         self._order += 1

@@ -60,6 +60,7 @@ class Pod:
         "ttft_s",
         "unreported",
         "used",
+        "was_open",
     )
 
     def __init__(self, name: str, above: Above | None = None) -> None:
@@ -80,6 +81,8 @@ class Pod:
         self.load = 1.0
         self.reported: set[WorkKey] = set()
         self.unreported: dict[WorkKey, float] = {}
+        self.was_open = False
+        """Did this boot ever have room?"""
         self.introduced = self.draining = self.silent = self.missed_events = False
         self.heard_at = self.measured_at = -math.inf
         self.closed_until = 0.0
@@ -150,6 +153,11 @@ class Pod:
         at all is the engine's to say."""
         taken = self.footprints.kv_tokens
         return not (self.kv_capacity_tokens and taken) or taken + kv_tokens <= self.kv_capacity_tokens
+
+    def room(self) -> float:
+        """Tokens that fit into its KV cache beside what it has; without bound where nothing is known or it is empty."""
+        taken = self.footprints.kv_tokens
+        return self.kv_capacity_tokens - taken if self.kv_capacity_tokens and taken else math.inf
 
     def is_open(self) -> bool:
         """May it get a request now?"""
