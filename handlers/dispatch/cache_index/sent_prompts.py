@@ -31,6 +31,10 @@ class SentPrompts:
             self._lives[pod.name] = life
         self._index.record(pod.name, request.block_hashes, now)
 
+    def sweep(self, now: float) -> None:
+        """Forget what was not used for long."""
+        self._index.sweep(now)
+
     def retain(self, pods: Collection[str]) -> None:
         """Forget all others: they left."""
         for name in self._lives.keys() - set(pods):
