@@ -14,7 +14,7 @@ class SentPrompts:
     """Keeps `Prefixes` and `Learner` of the scheduling port. Of a pod it believes as many blocks as its cache holds."""
 
     def __init__(self, index: ApproximateIndex | None = None) -> None:
-        self._index = index or ApproximateIndex()
+        self._index = ApproximateIndex() if index is None else index  # an empty one is false
         self._lives: dict[str, tuple[str, int]] = {}
         """Pod → the boot and the capacity in tokens by which it is known."""
 
