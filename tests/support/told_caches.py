@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from matrixinfer.agents.engines.simulated.engine import SimulatedEngine
 from matrixinfer.agents.engines.simulated.settings import SimulatedConfig
 from matrixinfer.agents.worker.identity import Identity
 from matrixinfer.agents.worker.worker import Worker
-from matrixinfer.bus.block_hashes import BLOCK_BYTES, HASH_BYTES, block_hashes
+from matrixinfer.bus.block_hashes import BLOCK_BYTES, BLOCK_TOKENS, HASH_BYTES, block_hashes
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts.cache import CacheChange, CacheCleared
 from matrixinfer.bus.ids import new_boot_id
@@ -58,27 +59,40 @@ class LosingSignals:
 
 
 class TellingAgent:
-    """A worker on `bus`, with an engine that takes no time and caches FITTING_BLOCKS blocks."""
+    """A worker with an engine that takes no time and caches FITTING_BLOCKS blocks. Each life has its own connection."""
 
-    def __init__(self, bus: Bus, pod: str) -> None:
-        subject = bus.subjects.cache(NS, pod)
-        self.bus = dataclasses.replace(bus, signals=LosingSignals(bus.signals, subject, self))
+    def __init__(self, connect: Callable[[], Awaitable[Bus]], pod: str) -> None:
         self.pod = pod
         self.loses_events = False
-        self._stop = asyncio.Event()
+        self._connect = connect
 
     async def boot_up(self) -> None:
-        self._stop = asyncio.Event()
-        config = SimulatedConfig(prefill_tokens_per_s=0, decode_step_s=0, decode_step_per_request_s=0, slots=8)
-        config = config.model_copy(update={"kv_capacity_tokens": FITTING_BLOCKS * 256})
-        self.engine = Engine(config, MS, self.bus.clock)
+        self._bus = bus = await self._connect()
+        config = SimulatedConfig(
+            prefill_tokens_per_s=0,
+            decode_step_s=0,
+            decode_step_per_request_s=0,
+            decode_step_per_context_token_s=0,
+            kv_capacity_tokens=FITTING_BLOCKS * BLOCK_TOKENS,
+        )
+        self.engine = Engine(config, MS, bus.clock)
         info = await self.engine.start()
         identity = Identity(NS, self.pod, new_boot_id())
-        worker = Worker(identity, self.bus, self.engine, info, served_model=MS, drain_s=1.0, replay_bytes=1 << 20)
-        self._task = asyncio.create_task(worker.run(self._stop))
+        losing = LosingSignals(bus.signals, bus.subjects.cache(NS, self.pod), self)
+        worker = Worker(
+            identity,
+            dataclasses.replace(bus, signals=losing),
+            self.engine,
+            info,
+            served_model=MS,
+            drain_s=1.0,
+            replay_bytes=1 << 20,
+        )
+        self._task = asyncio.create_task(worker.run(asyncio.Event()))
 
     async def die(self) -> None:
-        """It says nothing more."""
+        """As a killed process: it says nothing more, and its name has no subscriber."""
+        await self._bus.link.close()
         self._task.cancel()
         await asyncio.wait([self._task])
         await self.engine.close()
@@ -93,7 +107,7 @@ class TellingAgent:
             if hashes[start : start + HASH_BYTES] not in cached:
                 break
             count += 1
-        return count * 256
+        return count * BLOCK_TOKENS
 
 
 def split(hashes: bytes) -> set[bytes]:
@@ -110,7 +124,7 @@ class Prompt:
 
     def envelope_fields(self) -> dict[str, object]:
         body = msgspec.json.encode({"model": MS, "prompt": self.text, "max_tokens": 1})
-        tokens = len(self.hashes) // HASH_BYTES * 256
+        tokens = len(self.hashes) // HASH_BYTES * BLOCK_TOKENS
         return {"body": body, "endpoint": "completions", "block_hashes": self.hashes, "prompt_tokens": tokens}
 
 
@@ -126,10 +140,10 @@ def spied_caches(monkeypatch: pytest.MonkeyPatch) -> list[ToldCaches]:
     return made
 
 
-def agrees(caches: ToldCaches, agents: list[TellingAgent], prompts: list[Prompt]) -> bool:
-    """Every pod is known, and the index says of every prompt what the pods' caches hold."""
+def agrees(caches: ToldCaches, agents: Iterable[TellingAgent], prompts: Iterable[bytes]) -> bool:
+    """Every pod is known, and the index says of every prompt, by its blocks, what the pods' caches hold."""
     return all(
         caches.knows(agent.pod)
-        and all(caches.cached_tokens(agent.pod, each.hashes) == agent.tokens_of(each.hashes) for each in prompts)
+        and all(caches.cached_tokens(agent.pod, hashes) == agent.tokens_of(hashes) for hashes in prompts)
         for agent in agents
     )
