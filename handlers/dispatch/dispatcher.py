@@ -14,12 +14,12 @@ from matrixinfer.handlers.dispatch.cache_inquiry import CacheInquiry
 from matrixinfer.handlers.dispatch.catalog import Catalog, PoolName
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.claims import Claims
+from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.gateway_watch import GatewayWatch
 from matrixinfer.handlers.dispatch.outbox import Outbox
 from matrixinfer.handlers.dispatch.pod_feed import cache_feed, load_feed
 from matrixinfer.handlers.dispatch.pool import PoolDispatcher
 from matrixinfer.handlers.dispatch.pool_state import PoolState
-from matrixinfer.handlers.dispatch.queue import RequestQueue
 from matrixinfer.handlers.dispatch.scheduling.live import LiveScheduler
 from matrixinfer.handlers.dispatch.serving_watch import ServingWatch
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
@@ -36,7 +36,7 @@ class Dispatcher:
         self,
         settings: DispatchSettings,
         bus: Bus,
-        new_queue: Callable[[], RequestQueue],
+        new_queue: Callable[[], FairQueue],
         new_scheduler: Callable[[ToldCaches], LiveScheduler],
         rng: Rng,
     ) -> None:

@@ -28,6 +28,7 @@ from matrixinfer.handlers.dispatch.death_toll import DeathToll
 from matrixinfer.handlers.dispatch.decisions import DecisionLog
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.errors import BadProfile
+from matrixinfer.handlers.dispatch.fairness_record import FairnessRecord
 from matrixinfer.handlers.dispatch.inquiry import Inquiry
 from matrixinfer.handlers.dispatch.intake import Intake
 from matrixinfer.handlers.dispatch.outbox import Outbox
@@ -78,6 +79,7 @@ class PoolDispatcher:
         self._decisions = DecisionLog(bus, shard, settings)
         self._reporter = Reporter(bus, shard, state, caches)
         self._death_toll = DeathToll(bus, shard)
+        self._fairness = FairnessRecord(bus, shard, state.queue)
         self._background = Background()
         self._is_placing = False
         self._is_retired = False
@@ -139,6 +141,8 @@ class PoolDispatcher:
         epoch = await self._bus.leases.claim(self.shard.claim_name, self._tenure.owner)
         self.is_claimed = True
         await self._death_toll.recall(self.state.deaths, self._monotonic())
+        if not self.state.epoch:  # later reigns of this process know better than any record
+            await self._fairness.recall()
         self._list_pods()
         self.state.begin_reign(epoch, self._monotonic())
         await self._inquiry.ask_all()
@@ -175,7 +179,11 @@ class PoolDispatcher:
             await self._outbox.bury(delivery, str(error))
             await self._dismiss(delivery)
             return
-        arrival = self.state.receive(envelope, delivery, delivery.age_s, now)
+        effects = Effects()
+        arrival = self.state.receive(envelope, delivery, delivery.age_s, now, effects)
+        if arrival is Arrival.REFUSED:
+            await self._carry_out(effects)
+            return
         if arrival is Arrival.SETTLED:
             await self._dismiss(delivery)
             return
@@ -263,6 +271,7 @@ class PoolDispatcher:
         await self._act(self.state.expire(now))
         await self._act(self.state.check_pool(is_listed, now))
         await self._reporter.tick(now)
+        await self._fairness.tick(self.state.epoch, now)
         if self._decisions.is_due(now):
             await self._decisions.flush(self.state.epoch)
 

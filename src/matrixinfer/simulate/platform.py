@@ -19,8 +19,8 @@ from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.handlers.dispatch.cache_index.told_caches import ToldCaches
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.effects import Effects
+from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.pool_state import PoolState
-from matrixinfer.handlers.dispatch.queue import RequestQueue
 from matrixinfer.handlers.dispatch.scheduling.port import Scheduler
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 from matrixinfer.simulate.cache_news import TELL_EVERY_S, CacheNews
@@ -44,7 +44,7 @@ class Platform:
     def __init__(
         self,
         pods: Sequence[SimulatedPod],
-        queue: RequestQueue,
+        queue: FairQueue,
         scheduler: Scheduler,
         rng: Rng,
         patience_s: float | None = None,
@@ -70,8 +70,9 @@ class Platform:
     def arrive(self, arrival: Arrival, now: float) -> list[Verdict]:
         self._hear_caches(now)
         self._arrivals[arrival.rid] = arrival
-        self._state.receive(envelope_of(arrival, self._remaining_s), _Stored(arrival.rid), 0.0, now)
-        return self._place(now)
+        effects = Effects()
+        self._state.receive(envelope_of(arrival, self._remaining_s), _Stored(arrival.rid), 0.0, now, effects)
+        return [*self._refused(effects), *self._place(now)]
 
     def heard(self, news: News, now: float) -> list[Verdict]:
         self._hear_caches(now)

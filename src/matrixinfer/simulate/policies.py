@@ -10,7 +10,7 @@ from matrixinfer.bus.contracts.profile import Profile
 from matrixinfer.handlers.dispatch.cache_index.sent_prompts import SentPrompts
 from matrixinfer.handlers.dispatch.cache_index.told_caches import ToldCaches
 from matrixinfer.handlers.dispatch.chance import Rng
-from matrixinfer.handlers.dispatch.queue import FifoQueue
+from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.scheduling.port import Knowledge
 from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
 from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN
@@ -64,7 +64,7 @@ def _ours(setting: Setting, caches: ToldCaches | None) -> Policy:
     knowledge = Knowledge(exact=caches, approximate=SentPrompts())
     surroundings = Surroundings(_still, logger.warning, knowledge)
     scheduler = compile_profile(Profile(), BUILT_IN, surroundings)
-    return Platform(setting.pods, FifoQueue(), scheduler, setting.rng, setting.patience_s, caches=caches)
+    return Platform(setting.pods, FairQueue(), scheduler, setting.rng, setting.patience_s, caches=caches)
 
 
 def _immediate(create: Callable[[Gateway], Balancer]) -> Creator:
