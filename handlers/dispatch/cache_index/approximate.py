@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from matrixinfer.bus.block_hashes import BLOCK_TOKENS, as_numbers
+from matrixinfer.bus.block_hashes import BLOCK_TOKENS, HASH_BYTES, as_numbers
 from matrixinfer.handlers.dispatch.cache_index.longest_run import in_a_row, longest_runs
 from matrixinfer.handlers.dispatch.cache_index.pod_bits import PodBits
 
@@ -87,6 +87,14 @@ class ApproximateIndex:
             for name in self._bits.names_of(pods):
                 scores[name] = tokens
         return scores
+
+    def cached_tokens(self, pod: str, hashes: bytes) -> int:
+        """The longest run of this pod alone."""
+        memory = self._pods.get(pod)
+        if memory is None:
+            return 0
+        missing = (count for count, block in enumerate(as_numbers(hashes)) if block not in memory.blocks)
+        return next(missing, len(hashes) // HASH_BYTES) * BLOCK_TOKENS
 
     def _memory_of(self, pod: str) -> _Memory:
         memory = self._pods.get(pod)

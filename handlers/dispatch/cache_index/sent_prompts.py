@@ -21,6 +21,10 @@ class SentPrompts:
     def matches(self, block_hashes: bytes, /) -> Mapping[str, float]:
         return self._index.matches(block_hashes)
 
+    def cached_tokens(self, pod: str, block_hashes: bytes) -> int:
+        """What of the prompt was sent to this pod."""
+        return self._index.cached_tokens(pod, block_hashes)
+
     def placed(self, request: Request, pod: Pod, now: float) -> None:
         if not request.block_hashes:
             return
@@ -38,8 +42,12 @@ class SentPrompts:
     def retain(self, pods: Collection[str]) -> None:
         """Forget all others: they left."""
         for name in self._lives.keys() - set(pods):
-            self._index.dropped(name)
-            del self._lives[name]
+            self.forget(name)
+
+    def forget(self, pod: str) -> None:
+        """It left, or nobody hears of it any more."""
+        if self._lives.pop(pod, None) is not None:
+            self._index.dropped(pod)
 
     def _meet(self, pod: Pod, known: tuple[str, int] | None) -> None:
         if known is not None and known[0] != pod.boot:

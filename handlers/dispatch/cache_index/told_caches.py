@@ -65,20 +65,22 @@ class ToldCaches:
         return self._follows(pod) and pod not in self._suspicions
 
     def matches(self, block_hashes: bytes, /) -> Mapping[str, float]:
-        if self._index is None:
+        if self._index is None or self._feed is None:
             return {}
         tokens = self._index.matches(block_hashes)
         for pod, sent in self._sent.matches(block_hashes).items():
             if sent > tokens.get(pod, 0.0):
                 tokens[pod] = sent
-        return {pod: count for pod, count in tokens.items() if self.knows(pod)}
+        for pod in (*self._feed.doubtful, *self._suspicions):
+            tokens.pop(pod, None)
+        return tokens
 
     def placed(self, request: Request, pod: Pod, now: float) -> None:
         hashes = request.block_hashes
         if self._index is None or not hashes or not self._follows(pod.name):
             return
-        sent_tokens = self._sent.matches(hashes).get(pod.name, 0.0)
-        self._predictions.make(request, pod, self._index.cached_tokens(pod.name, hashes), sent_tokens, now)
+        told, sent = self._index.cached_tokens(pod.name, hashes), self._sent.cached_tokens(pod.name, hashes)
+        self._predictions.make(request, pod, told, sent, now)
         self._sent.placed(request, pod, now)
         self._not_started.append(_Sent(now + LOOK_AFTER_S, request, pod))
 
@@ -108,6 +110,7 @@ class ToldCaches:
         """The pod left the pool, or its agent is silent: nothing is known of it."""
         if self._feed is not None:
             self._feed.gone(pod)
+        self._sent.forget(pod)
         self._boots.pop(pod, None)
         self._suspicions.pop(pod, None)
         self._predictions.forget(pod)
