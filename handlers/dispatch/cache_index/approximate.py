@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from matrixinfer.bus.block_hashes import BLOCK_TOKENS, HASH_BYTES, as_numbers
+from matrixinfer.bus.block_hashes import BLOCK_TOKENS, as_numbers
 from matrixinfer.handlers.dispatch.cache_index.longest_run import in_a_row, longest_runs
 from matrixinfer.handlers.dispatch.cache_index.pod_bits import PodBits
 
@@ -78,8 +78,10 @@ class ApproximateIndex:
 
     def matches(self, hashes: bytes) -> dict[str, float]:
         """For each pod that must have the prompt's first block: tokens of its longest run from there."""
-        holders = self._holders
-        masks = [holders.get(block, 0) for block in as_numbers(hashes).tolist()]
+        holders, prompt = self._holders, as_numbers(hashes)
+        if not prompt or prompt[0] not in holders:
+            return {}
+        masks = [holders.get(block, 0) for block in prompt.tolist()]
         steps = (((mask,), count) for mask, count in in_a_row(masks))
         scores: dict[str, float] = {}
         for pods, blocks in longest_runs(self._bits.live, steps, (1.0,)):
@@ -87,14 +89,6 @@ class ApproximateIndex:
             for name in self._bits.names_of(pods):
                 scores[name] = tokens
         return scores
-
-    def cached_tokens(self, pod: str, hashes: bytes) -> int:
-        """The longest run of this pod alone."""
-        memory = self._pods.get(pod)
-        if memory is None:
-            return 0
-        missing = (count for count, block in enumerate(as_numbers(hashes)) if block not in memory.blocks)
-        return next(missing, len(hashes) // HASH_BYTES) * BLOCK_TOKENS
 
     def _memory_of(self, pod: str) -> _Memory:
         memory = self._pods.get(pod)

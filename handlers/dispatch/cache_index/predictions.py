@@ -33,7 +33,7 @@ class Predictions:
         self._owed: dict[tuple[str, bytes], float] = {}
         """The pod and the first block of which its engine should tell soon → since when."""
 
-    def make(self, request: Request, pod: Pod, told_tokens: int, sent_tokens: int, now: float) -> None:
+    def make(self, request: Request, pod: Pod, told_tokens: int, sent_tokens: float, now: float) -> None:
         """The index says so many tokens of the prompt, and as many were sent there of late."""
         if sent_tokens > told_tokens and not self._is_overdue(pod.name, request.block_hashes, told_tokens, now):
             return

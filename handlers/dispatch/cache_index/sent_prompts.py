@@ -21,10 +21,6 @@ class SentPrompts:
     def matches(self, block_hashes: bytes, /) -> Mapping[str, float]:
         return self._index.matches(block_hashes)
 
-    def cached_tokens(self, pod: str, block_hashes: bytes) -> int:
-        """What of the prompt was sent to this pod."""
-        return self._index.cached_tokens(pod, block_hashes)
-
     def placed(self, request: Request, pod: Pod, now: float) -> None:
         if not request.block_hashes:
             return

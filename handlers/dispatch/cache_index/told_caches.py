@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from matrixinfer.bus.block_hashes import BLOCK_TOKENS, HASH_BYTES
 from matrixinfer.bus.contracts.cache import CacheEvent
 from matrixinfer.bus.contracts.control import CacheDumped
 from matrixinfer.bus.contracts.load import Finished
@@ -40,6 +41,15 @@ class _Sent(NamedTuple):
     pod: Pod
 
 
+class _Known(NamedTuple):
+    """Of one prompt: tokens by pods, as the engines told, as was sent of late, and what to believe."""
+
+    hashes: bytes
+    told: Mapping[str, float]
+    sent: Mapping[str, float]
+    believed: Mapping[str, float]
+
+
 class ToldCaches:
     """Of one pool. Keeps `ExactPrefixes` and `Learner` of the scheduling port; an EventFeed speaks for its index.
 
@@ -59,34 +69,52 @@ class ToldCaches:
         self._predictions = Predictions()
         self._suspicions: dict[str, Suspicion] = {}
         self._judge_at = -math.inf
+        self._latest: _Known | None = None
+        """The last prompt that was asked for, until something changes."""
 
     # -- for the scheduler
     def knows(self, pod: str, /) -> bool:
         return self._follows(pod) and pod not in self._suspicions
 
     def matches(self, block_hashes: bytes, /) -> Mapping[str, float]:
-        if self._index is None or self._feed is None:
-            return {}
-        tokens = self._index.matches(block_hashes)
-        for pod, sent in self._sent.matches(block_hashes).items():
-            if sent > tokens.get(pod, 0.0):
-                tokens[pod] = sent
-        for pod in (*self._feed.doubtful, *self._suspicions):
-            tokens.pop(pod, None)
-        return tokens
+        return self._look_up(block_hashes).believed
 
     def placed(self, request: Request, pod: Pod, now: float) -> None:
         hashes = request.block_hashes
         if self._index is None or not hashes or not self._follows(pod.name):
             return
-        told, sent = self._index.cached_tokens(pod.name, hashes), self._sent.cached_tokens(pod.name, hashes)
-        self._predictions.make(request, pod, told, sent, now)
-        self._sent.placed(request, pod, now)
-        self._not_started.append(_Sent(now + LOOK_AFTER_S, request, pod))
+        known, whole_tokens = self._look_up(hashes), len(hashes) // HASH_BYTES * BLOCK_TOKENS
+        told_tokens = int(known.told.get(pod.name, 0.0))
+        if 0 < told_tokens < whole_tokens:  # perhaps in a slow tier, where tokens count less
+            told_tokens = self._index.cached_tokens(pod.name, hashes)
+        self._predictions.make(request, pod, told_tokens, known.sent.get(pod.name, 0.0), now)
+        if told_tokens < whole_tokens:
+            self._sent.placed(request, pod, now)
+            self._not_started.append(_Sent(now + LOOK_AFTER_S, request, pod))
+            self._latest = None
+
+    def _look_up(self, hashes: bytes) -> _Known:
+        """A scheduler asks for the prompt that it places, and the queue before it: asked again, it costs nothing."""
+        if self._latest is None or self._latest.hashes is not hashes:
+            self._latest = self._known(hashes)
+        return self._latest
+
+    def _known(self, hashes: bytes) -> _Known:
+        if self._index is None or self._feed is None:
+            return _Known(hashes, {}, {}, {})
+        told, sent = self._index.matches(hashes), self._sent.matches(hashes)
+        believed = dict(told)
+        for pod, tokens in sent.items():
+            if tokens > believed.get(pod, 0.0):
+                believed[pod] = tokens
+        for pod in (*self._feed.doubtful, *self._suspicions):
+            believed.pop(pod, None)
+        return _Known(hashes, told, sent, believed)
 
     # -- what comes in
     def hear(self, event: CacheEvent) -> None:
         """Of one of this pool's pods."""
+        self._latest = None
         if self._index is None or self._feed is None:
             self._index = KvIndex(self._capacity_blocks)
             self._feed = EventFeed(self._index, self._pace_s)
@@ -102,12 +130,14 @@ class ToldCaches:
 
     def retain(self, pods: Collection[str]) -> None:
         """All others left the pool."""
+        self._latest = None
         self._sent.retain(pods)
         for pod in self._boots.keys() - set(pods):
             self.gone(pod)
 
     def gone(self, pod: str) -> None:
         """The pod left the pool, or its agent is silent: nothing is known of it."""
+        self._latest = None
         if self._feed is not None:
             self._feed.gone(pod)
         self._sent.forget(pod)
@@ -120,10 +150,12 @@ class ToldCaches:
         return self._feed.next_ask(now) if self._feed is not None else None
 
     def answered(self, ask: Ask, dumped: CacheDumped, now: float) -> None:
+        self._latest = None
         if self._feed is not None:
             self._feed.answered(ask, dumped, now)
 
     def unanswered(self, ask: Ask, now: float) -> None:
+        self._latest = None
         if self._feed is not None:
             self._feed.unanswered(ask, now)
 
@@ -132,6 +164,7 @@ class ToldCaches:
         """To be called about ten times a second; returns the suspicions that are new."""
         if self._index is None:
             return []
+        self._latest = None
         self._index.clean()
         self._follow_up(now)
         if now < self._judge_at:

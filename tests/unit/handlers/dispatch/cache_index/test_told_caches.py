@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from matrixinfer.bus.contracts.cache import BlocksStored, CacheEvent
+from matrixinfer.bus.contracts.cache import BlocksRemoved, BlocksStored, CacheEvent
 from matrixinfer.bus.contracts.control import CacheDumped
 from matrixinfer.bus.contracts.frames import Usage
 from matrixinfer.bus.contracts.load import Finished, WorkKey
@@ -155,3 +155,35 @@ def test_a_pod_that_comes_true_again_is_believed_again() -> None:
         caches.tick(float(number))
     assert caches.suspicions() == []
     assert caches.knows("p1")
+
+
+def test_the_same_question_is_answered_anew_after_everything_that_can_change_the_answer() -> None:
+    caches = told("p1", "p2")
+    answers = []
+
+    def note() -> None:
+        answers.append(dict(caches.matches(HASHES)))
+
+    note()
+    caches.hear(stored(1, TWO))
+    note()
+    caches.placed(a_prompt(), pod_of("p2"), 0.0)
+    note()
+    caches.tick(10.0)
+    note()
+    caches.retain(["p2"])
+    note()
+    introduce(caches, "p3", HASHES)
+    note()
+    caches.gone("p3")
+    note()
+    one, two, both = {"p1": 512.0}, {"p3": 1024.0}, {"p1": 512.0, "p2": 1024.0}
+    assert answers == [{}, one, both, one, {}, two, {}]
+
+
+def test_a_prompt_that_the_engine_has_told_wholly_counts_by_its_word_alone() -> None:
+    caches = told("p1")
+    caches.hear(stored(1, HASHES))
+    caches.placed(a_prompt(), pod_of(), 0.0)
+    caches.hear(CacheEvent("ns", "p1", BOOT, 2, [BlocksRemoved(HASHES[16:])]))
+    assert caches.matches(HASHES) == {"p1": 512.0}
