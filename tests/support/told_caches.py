@@ -77,7 +77,8 @@ class TellingAgent:
         )
         self.engine = Engine(config, MS, bus.clock)
         info = await self.engine.start()
-        identity = Identity(NS, self.pod, new_boot_id())
+        self.boot = new_boot_id()
+        identity = Identity(NS, self.pod, self.boot)
         losing = LosingSignals(bus.signals, bus.subjects.cache(NS, self.pod), self)
         worker = Worker(
             identity,
