@@ -113,8 +113,8 @@ class Dispatcher:
         for shard, pool in self._pools.items():
             pool.list_pods(self._catalog.pods(shard))
             pool.heed_term()
-            if (profile := self._catalog.profile(shard.namespace, shard.modelserver)) is not None:
-                pool.follow(profile)
+            if (listed := self._catalog.pool(shard.namespace, shard.modelserver)) is not None:
+                pool.follow(listed)
         for feed in self._feeds:
             feed.route(self._pools.values())
         await self._desk.serve({_name(shard) for shard, pool in self._pools.items() if pool.knows_all()})

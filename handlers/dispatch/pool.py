@@ -17,7 +17,7 @@ from matrixinfer.bus.contracts.cache import CacheEvent
 from matrixinfer.bus.contracts.dispatch import CancelNotice, WhereAnswer
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.load import LoadEvent
-from matrixinfer.bus.contracts.profile import Profile
+from matrixinfer.bus.contracts.serving import Pool
 from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ports import Delivery, Signal
 from matrixinfer.handlers.dispatch.arrivals import Arrival
@@ -86,6 +86,7 @@ class PoolDispatcher:
         self._term = 0
         self._knows_all = False
         self._pods = ShardPods({}, {})
+        self._weights: dict[str, float] = {}
         self._claim_again = asyncio.Event()
 
     # -- its life
@@ -230,10 +231,14 @@ class PoolDispatcher:
         self.caches.retain(self.state.fleet.pods)
         return new
 
-    def follow(self, profile: Profile) -> None:
-        """Schedule by `profile`; by the last good one when it cannot be used."""
+    def follow(self, pool: Pool) -> None:
+        """Serve as SERVING says: tenants by its weights, pods by its profile, or by the last good one when that cannot
+        be used."""
+        if pool.weights != self._weights:
+            self._weights = pool.weights
+            self.state.queue.reweigh(pool.weights)
         try:
-            changed = self._scheduler.follow(profile)
+            changed = self._scheduler.follow(pool.profile)
         except BadProfile as error:
             logger.error("%s stays with the profile %r: %s", self.shard.claim_name, self._scheduler.name, error)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -174,6 +174,10 @@ class FairQueue:
     def waiting_cost(self, request: Request) -> float:
         """Virtual tokens that one which waits counts for in forecasts: what `DrainRate.placed` is told."""
         return self._tickets[request.order].cost
+
+    def reweigh(self, weights: Mapping[str, float]) -> None:
+        """Tenants that are not named weigh 1. What they had before stays as it was counted."""
+        self._accounts.reweigh(weights)
 
     # -- questions
     def expected_output_tokens(self, tenant: str, max_tokens: int) -> int:
