@@ -129,6 +129,9 @@ class Subjects:
     def queue(self, namespace: str, modelserver: str) -> str:
         return f"{self.prefix}.queue.{escape(namespace)}.{escape(modelserver)}"
 
+    def queue_filter(self) -> str:
+        return f"{self.prefix}.queue.*.*"
+
     # -- reports
     def load(self, namespace: str, pod: str) -> str:
         return f"{self.prefix}.load.{escape(namespace)}.{escape(pod)}"

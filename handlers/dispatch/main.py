@@ -9,6 +9,7 @@ from random import Random
 
 from matrixinfer.bus.bus import Bus
 from matrixinfer.handlers.dispatch.cache_index.sent_prompts import SentPrompts
+from matrixinfer.handlers.dispatch.cache_index.told_caches import ToldCaches
 from matrixinfer.handlers.dispatch.dispatcher import Dispatcher
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.scheduling.live import LiveScheduler
@@ -25,9 +26,9 @@ async def run(settings: DispatchSettings, bus: Bus, stop: asyncio.Event) -> None
     """Dispatch until `stop` is set; returns when all is handed over. Raises when it cannot go on."""
     plugins = installed()
 
-    def new_scheduler() -> LiveScheduler:
+    def new_scheduler(caches: ToldCaches) -> LiveScheduler:
         sent = SentPrompts()
-        knowledge = Knowledge(approximate=sent)
+        knowledge = Knowledge(exact=caches, approximate=sent)
         surroundings = Surroundings(time.perf_counter, logger.warning, knowledge, settings.candidates)
         return LiveScheduler(lambda profile: compile_profile(profile, plugins, surroundings), on_pods=sent.retain)
 

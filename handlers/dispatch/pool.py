@@ -13,6 +13,7 @@ from collections.abc import Callable
 from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode
+from matrixinfer.bus.contracts.cache import CacheEvent
 from matrixinfer.bus.contracts.dispatch import CancelNotice, WhereAnswer
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.load import LoadEvent
@@ -21,6 +22,7 @@ from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ports import Delivery, Signal
 from matrixinfer.handlers.dispatch.arrivals import Arrival
 from matrixinfer.handlers.dispatch.assignment import PoolShard
+from matrixinfer.handlers.dispatch.cache_index.told_caches import ToldCaches
 from matrixinfer.handlers.dispatch.catalog import ShardPods
 from matrixinfer.handlers.dispatch.death_toll import DeathToll
 from matrixinfer.handlers.dispatch.decisions import DecisionLog
@@ -57,11 +59,13 @@ class PoolDispatcher:
         state: PoolState,
         *,
         scheduler: LiveScheduler,
+        caches: ToldCaches,
         outbox: Outbox,
         on_ready: Callable[[], None],
     ) -> None:
         self.shard = shard
         self.state = state
+        self.caches = caches
         self.is_claimed = False
         self._bus = bus
         self._tenure = tenure
@@ -73,7 +77,7 @@ class PoolDispatcher:
         self._intake = Intake(bus, shard, settings, self._on_delivery)
         self._sender = WorkSender(bus, shard.namespace, self._not_stored)
         self._decisions = DecisionLog(bus, shard, settings)
-        self._reporter = Reporter(bus, shard, state)
+        self._reporter = Reporter(bus, shard, state, caches)
         self._death_toll = DeathToll(bus, shard)
         self._fairness = FairnessRecord(bus, shard, state.queue)
         self._background = Background()
@@ -192,8 +196,13 @@ class PoolDispatcher:
     async def heard(self, event: LoadEvent) -> None:
         """A load event of one of this pool's pods."""
         now = self._monotonic()
+        self.caches.ended(event.pod, event.boot, event.finished)
         if self._may_act(now):
             await self._act(self.state.heard(event, now))
+
+    async def heard_cache(self, event: CacheEvent) -> None:
+        """A cache event of one of this pool's pods."""
+        self.caches.hear(event)
 
     async def _on_cancel(self, signal: Signal) -> None:
         try:
@@ -219,6 +228,7 @@ class PoolDispatcher:
         new = listed.keys() - self.state.fleet.pods.keys()
         self.state.fleet.list_pods(listed)
         self._scheduler.list_pods(self.state.fleet.pods)
+        self.caches.retain(self.state.fleet.pods)
         return new
 
     def follow(self, pool: Pool) -> None:
@@ -260,6 +270,7 @@ class PoolDispatcher:
             return
         for pod in self.state.fleet.tick(now, self._bus.link.up_since()):
             self._inquiry.ask_silent(pod.name)
+            self.caches.gone(pod.name)
         self._inquiry.ask(self.state.fleet.to_ask(now))
         self.state.sweep(now)
         await self._act(self.state.expire(now))
@@ -268,6 +279,11 @@ class PoolDispatcher:
         await self._fairness.tick(self.state.epoch, now)
         if self._decisions.is_due(now):
             await self._decisions.flush(self.state.epoch)
+
+    def tick_caches(self, now: float) -> None:
+        """What time brings about for the index of caches, ten times a second."""
+        for suspicion in self.caches.tick(now):
+            logger.warning("%s: %s", self.shard.claim_name, suspicion)
 
     # -- what goes out
     async def _act(self, effects: Effects) -> None:

@@ -87,7 +87,8 @@ class ExactPrefixes(Prefixes, Protocol):
     """As the engines tell it themselves."""
 
     def knows(self, pod: str) -> bool:
-        """Does this pod's engine tell what its cache holds? Only then a missing match means that it holds nothing."""
+        """Does this pod's engine tell what its cache holds, with nothing missed, and does it come true? Only then a
+        missing match means that it holds nothing. `matches` names only such pods."""
         ...
 
 
