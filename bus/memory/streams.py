@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 from matrixinfer.bus.clock import Clock
@@ -66,7 +67,10 @@ class Streams:
 
     def open(self, prefix: str, spec: Consumer, reader: Reader) -> tuple[StreamState, ConsumerState]:
         stream = self.get(prefix, spec.stream)
-        consumer = stream.open(spec)
+        since = spec.since
+        if since is not None:
+            since -= self.clock.now() - self.clock.monotonic()
+        consumer = stream.open(spec, -math.inf if since is None else since)
         readers = self._readers.setdefault(consumer, [])
         if reader not in readers:
             readers.append(reader)

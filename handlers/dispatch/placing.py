@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
-from matrixinfer.bus.contracts.decision import Candidate
+from matrixinfer.bus.contracts.decision import Candidate, Fairness
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.ledger import Ledger
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
-from matrixinfer.handlers.dispatch.scheduling.port import Choice, Scheduler
+from matrixinfer.handlers.dispatch.scheduling.port import Choice, Scheduler, Seen
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 
 _SKIPPED_IN_A_ROUND = 64
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """`work` of `request` goes to `pod`, which speaks under `boot`. `policy` names the profile that chose it."""
+    """`work` of `request` goes to `pod`, which speaks under `boot`. `policy` names the profile that chose it.
+
+    `waiting` requests were in the queue then; `seen` and `fairness` are for the record.
+    """
 
     request: Request
     work: WorkKey
@@ -28,6 +31,9 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     queued_s: float
     candidates: list[Candidate]
     policy: str
+    waiting: int = 0
+    seen: Seen | None = None
+    fairness: Fairness | None = None
 
 
 class Placing:
@@ -86,4 +92,6 @@ class Placing:
             queued_s=now - request.since,
             candidates=choice.candidates,
             policy=self._scheduler.name,
+            waiting=len(self._ledger.queue),
+            seen=choice.seen,
         )

@@ -39,6 +39,9 @@ class Rate:
     def seconds(self, tokens: float, now: float) -> float:
         return self.fixed_s + tokens / self.tokens_per_s
 
+    def line(self, now: float) -> tuple[float, float]:
+        return self.fixed_s, 1.0 / self.tokens_per_s
+
 
 def a_request(prompt_tokens: int = 8192, **fields: Any) -> Request:
     """Any: whatever fields a Request has."""
