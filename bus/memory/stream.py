@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -90,7 +89,8 @@ class StreamState:
             del self._ids[self._id_expiries.popleft()[1]]
 
     def open(self, spec: Consumer, since: float = -math.inf) -> ConsumerState:
-        """The durable consumer, made if needed, for what was stored at `since` or later. Raises Conflict when another reads the same messages."""
+        """The durable consumer, made if needed, for what was stored at `since` or later. Raises Conflict when another
+        reads the same messages."""
         if spec.exclusive:
             for other in [c for c in self.consumers.values() if c.spec.filter == spec.filter]:
                 if other.spec.name != spec.name:

@@ -85,12 +85,13 @@ def _pod(sight: PodSight, inputs: Inputs, row: int, adapter: str) -> Pod:
     pod.kv_capacity_tokens, pod.kv_usage = sight.kv_capacity_tokens, sight.kv_usage
     pod.ttft_s, pod.tpot_s, pod.measured_at = sight.ttft_s, sight.tpot_s, sight.measured_at
     if inputs.adapters:
-        _load_adapters(pod, adapter, *inputs.adapters[row])
+        _load_adapters(pod, adapter, inputs.adapters[row])
     return pod
 
 
-def _load_adapters(pod: Pod, adapter: str, is_loaded: bool, loaded: int, is_coming: bool, coming: int) -> None:
+def _load_adapters(pod: Pod, adapter: str, counts: tuple[bool, int, bool, int]) -> None:
     """As many as there were; the others' names were not recorded."""
+    is_loaded, loaded, is_coming, coming = counts
     pod.adapters = frozenset([*[adapter] * is_loaded, *[f"loaded {number}" for number in range(loaded - is_loaded)]])
     names = [*[adapter] * is_coming, *[f"coming {number}" for number in range(coming - is_coming)]]
     for name in names:

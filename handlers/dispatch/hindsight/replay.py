@@ -35,12 +35,13 @@ class Verdict(NamedTuple):
 
     @property
     def has_moved(self) -> bool:
-        return self.pod != self.decision.pod
+        return self.pod not in ("", self.decision.pod)
 
 
 @dataclass
 class Changes:
-    """Of all decisions that could be decided again; `complete` of them had every candidate recorded."""
+    """Of all decisions that could be decided again. For `complete` of them every candidate was recorded: by the sample,
+    or because there were so few."""
 
     decisions: int = 0
     complete: int = 0
@@ -85,7 +86,8 @@ class Replay:
 
     def _count(self, verdict: Verdict) -> None:
         changes, decision = self.changes, verdict.decision
-        is_complete = decision.inputs is not None and decision.inputs.is_complete
+        inputs = decision.inputs
+        is_complete = inputs is not None and (inputs.is_complete or len(inputs.sights) >= inputs.everyone)
         changes.decisions += 1
         changes.complete += is_complete
         changes.moved += verdict.has_moved
