@@ -77,8 +77,7 @@ class AgentNews:
                 strange.append(work)
             else:
                 self._ledger.settle(request, effects, Whereabouts(pod.name, pod.boot, work.hop))
-                first = FirstToken(work.rid, work.attempt, work.hop, pod.name, now - request.since)
-                effects.first_tokens.append(first)
+                effects.first_tokens.append(_first_token(request, pod, work, now))
         self._sightings.note(pod.name, pod.boot, strange, Seen.SETTLED)
 
     def _ended(self, pod: Pod, end: Finished, now: float, effects: Effects) -> None:
@@ -88,6 +87,8 @@ class AgentNews:
             self._sightings.note_ends(pod.name, pod.boot, [end])
         elif end.outcome != "refused" or end.started:
             self._ledger.settle(request, effects, Whereabouts(pod.name, pod.boot, work.hop))
+            if end.started:
+                effects.first_tokens.append(_first_token(request, pod, work, now))
         elif request.work == work and request.pod == pod.name and request.boot == pod.boot:
             self._ledger.take_back(request)
             request.avoid = pod.name
@@ -143,3 +144,7 @@ class AgentNews:
         if not self._sightings.is_open:
             return []
         return [work for work in works if (work.rid, work.attempt) not in self._ledger.requests]
+
+
+def _first_token(request: Request, pod: Pod, work: WorkKey, now: float) -> FirstToken:
+    return FirstToken(work.rid, work.attempt, work.hop, pod.name, now - request.since)

@@ -120,11 +120,11 @@ class DecisionLog:
     def is_full(self) -> bool:
         return len(self._batch.decisions) >= self._settings.decisions_batch
 
-    async def flush(self, epoch: int) -> None:
-        batch, count, shard = self._batch, len(self._batch), self._shard
-        if not count:
-            return
-        message = DecisionBatch(
+    def take(self, epoch: int) -> DecisionBatch:
+        """What waits, as one message; from now on nothing waits."""
+        batch, shard = self._batch, self._shard
+        self._batch, self._since = _Batch(), None
+        return DecisionBatch(
             shard.namespace,
             shard.modelserver,
             epoch,
@@ -135,7 +135,12 @@ class DecisionLog:
             endings=batch.endings,
             rejections=batch.rejections,
         )
-        self._batch, self._since = _Batch(), None
+
+    async def flush(self, epoch: int) -> None:
+        count, shard = len(self._batch), self._shard
+        if not count:
+            return
+        message = self.take(epoch)
         self._batches += 1
         subject = self._bus.subjects.decision(shard.namespace, shard.modelserver)
         message_id = f"{shard.claim_name}:{epoch}:{self._batches}"

@@ -15,11 +15,12 @@ from matrixinfer.handlers.dispatch.scheduling.port import Ask
 
 
 class Expected(NamedTuple):
-    """Of a request on one pod: tokens of its prompt that are cached there, and the predicted time to its first token,
-    counted from the placement."""
+    """Of a request on one pod: tokens of its prompt that are cached there, the predicted time to its first token from
+    the placement on, and the share of the pod's slots that was used."""
 
     cached_tokens: int
     ttft_s: float
+    load: float = 0.0
 
 
 class _NoMessage:
@@ -44,9 +45,13 @@ def rebuild(decision: Decision, sights: Sequence[PodSight]) -> Ask | None:
 
 def expected(ask: Ask) -> dict[str, Expected]:
     """By the pods' names."""
-    prompt_tokens = ask.request.prompt_tokens
+    prompt_tokens, now = ask.request.prompt_tokens, ask.now
     return {
-        pod.name: Expected(cached, pod.prefill.seconds(pod.footprints.prefill_tokens + prompt_tokens - cached, ask.now))
+        pod.name: Expected(
+            cached_tokens=cached,
+            ttft_s=pod.prefill.seconds(pod.footprints.prefill_tokens + prompt_tokens - cached, now),
+            load=pod.load,
+        )
         for pod, cached in zip(ask.pods, ask.cached_tokens, strict=True)
     }
 

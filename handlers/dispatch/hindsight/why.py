@@ -48,10 +48,18 @@ def _scores(winner: Candidate, second: Candidate) -> str:
 
 
 def _facts(winner: Candidate, second: Candidate, by_pod: Mapping[str, Expected]) -> str:
+    """What differs between the two, as expected: first what is better at the winner, then what is worse."""
     one, other = by_pod.get(winner.pod), by_pod.get(second.pod)
     if one is None or other is None:
         return ""
-    said = f"; its first token was expected after {one.ttft_s:.3f} s against {other.ttft_s:.3f} s"
-    if one.cached_tokens != other.cached_tokens:
-        said += f", with {one.cached_tokens:,} tokens of the prompt cached against {other.cached_tokens:,}"
-    return said
+    gains = [
+        (other.ttft_s - one.ttft_s, f"first token after {one.ttft_s:.3f} s against {other.ttft_s:.3f} s"),
+        (
+            one.cached_tokens - other.cached_tokens,
+            f"{one.cached_tokens:,} tokens cached against {other.cached_tokens:,}",
+        ),
+        (other.load - one.load, f"{one.load:.0%} of its slots in use against {other.load:.0%}"),
+    ]
+    better, worse = [told for gain, told in gains if gain > 0], [told for gain, told in gains if gain < 0]
+    said = f"; expected: {', '.join(better)}" if better else ""
+    return said + (f"; worse: {', '.join(worse)}" if worse else "")

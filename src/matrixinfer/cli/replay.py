@@ -15,7 +15,6 @@ from matrixinfer.cli.running import BusOption, DataOption, connected
 
 if TYPE_CHECKING:
     from matrixinfer.bus.contracts.decision import DecisionBatch
-    from matrixinfer.bus.contracts.profile import Profile
     from matrixinfer.handlers.dispatch.scheduling.runtime import ProfileScheduler
 
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -55,7 +54,7 @@ def replay(
     from matrixinfer.cli.replay_table import as_json, report
     from matrixinfer.handlers.dispatch.hindsight.replay import Replay
 
-    scheduler, span_s = _compiled(_profile(profile)), seconds(since)
+    scheduler, span_s = _compiled(profile), seconds(since)
     batches = one_pool(asyncio.run(_batches(span_s, bus, data)), modelserver)
     again = Replay(scheduler, Random(0))
     decisions = sorted(
@@ -99,14 +98,11 @@ def one_pool(batches: list[DecisionBatch], wanted: str | None) -> list[DecisionB
     return by_pool[name]
 
 
-def _profile(path: Path) -> Profile:
+def _compiled(path: Path) -> ProfileScheduler:
+    """Raises CliError, naming the field that is wrong."""
     from matrixinfer.cli.objects import read_text
     from matrixinfer.cli.profile_file import parse_profile
-
-    return parse_profile(read_text(str(path)), str(path))
-
-
-def _compiled(profile: Profile) -> ProfileScheduler:
+    from matrixinfer.handlers.dispatch.errors import BadProfile
     from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
     from matrixinfer.handlers.dispatch.scheduling.registry import installed
     from matrixinfer.handlers.dispatch.scheduling.runtime import Surroundings
@@ -114,7 +110,11 @@ def _compiled(profile: Profile) -> ProfileScheduler:
     def warn(sentence: str) -> None:
         typer.echo(f"warning: {sentence}", err=True)
 
-    return compile_profile(profile, installed(), Surroundings(lambda: 0.0, warn))
+    try:
+        profile = parse_profile(read_text(str(path)), str(path))
+        return compile_profile(profile, installed(), Surroundings(lambda: 0.0, warn))
+    except BadProfile as error:
+        raise CliError(f"{path}: {error}") from error
 
 
 async def _batches(span_s: float, bus_url: str | None, data: Path | None) -> list[DecisionBatch]:
