@@ -40,22 +40,22 @@ class Witness:
 
     def see(self, ask: Ask, chosen: Sequence[int]) -> Seen:
         """Take down those of `ask.pods` with the indices in `chosen`, in their order."""
-        request, pods = ask.request, [ask.pods[index] for index in chosen]
+        request, everyone, now = ask.request, ask.everyone, ask.now
+        pods = [ask.pods[index] for index in chosen]
         footprints = [pod.footprints for pod in pods]
         approximate = [ask.approximate_tokens[index] for index in chosen]
         exact = [ask.exact_tokens[index] for index in chosen]
-        everyone = ask.everyone
         return Seen(
-            now=ask.now,
-            everyone=len(everyone),
-            everyone_used=sum([pod.used for pod in everyone]) if len(everyone) <= _COUNTED else -1,
-            sights=[self._sight(pod, ask.now) for pod in pods],
-            used=[pod.used for pod in pods],
-            prefill_tokens=[footprint.prefill_tokens for footprint in footprints],
-            kv_tokens=[footprint.kv_tokens for footprint in footprints],
-            approximate_tokens=approximate if any(approximate) else [],
-            exact_tokens=exact if exact.count(None) < len(exact) else [],
-            adapters=[_adapters(pod, request) for pod in pods] if request.adapter else [],
+            now,
+            len(everyone),
+            sum([pod.used for pod in everyone]) if len(everyone) <= _COUNTED else -1,
+            [self._sight(pod, now) for pod in pods],
+            [pod.used for pod in pods],
+            [footprint.prefill_tokens for footprint in footprints],
+            [footprint.kv_tokens for footprint in footprints],
+            approximate if any(approximate) else [],
+            exact if exact.count(None) < len(exact) else [],
+            [_adapters(pod, request) for pod in pods] if request.adapter else [],
             is_complete=False,
         )
 
