@@ -41,7 +41,7 @@ class Route(msgspec.Struct, frozen=True):
 class Pool(msgspec.Struct, frozen=True):
     """New requests go to the shards 0 to `shards - 1`. Those from there to `served_shards - 1` took requests before:
     they get nothing new, and dispatch serves them on, for what is or comes late in them. `profile` says how requests
-    are scheduled; an empty one: by the default."""
+    are scheduled; an empty one: by the default. `weights`: tenant → its share beside the others, 1 for the others."""
 
     namespace: str
     modelserver: str
@@ -50,6 +50,7 @@ class Pool(msgspec.Struct, frozen=True):
     version: int = CONTRACT_VERSION
     served_shards: int = 0
     profile: Profile = Profile()
+    weights: dict[str, float] = {}
 
 
 class PoolPod(msgspec.Struct, frozen=True):

@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from matrixinfer.handlers.api.meta import Part, Whole
+
+PluginName = Annotated[str, Field(min_length=1, max_length=63)]
+
+
+class PluginChoice(Part):
+    """One of docs/plugins.md, or of an installed package."""
+
+    name: PluginName
+    parameters: dict[str, Any] = Field(default_factory=dict)  # Any: each plug-in has its own
+    """Checked by dispatch when it loads the profile. What is not named has the plug-in's default."""
+
+
+class ScorerChoice(PluginChoice):
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """It counts so much over the sum of all weights."""
+
+
+class SchedulingProfile(Part):
+    """Filters in their order, then scorers, then one picker: which pod gets a request."""
+
+    name: Annotated[str, Field(max_length=63)] = "custom"
+    """How decisions call it."""
+    filters: tuple[PluginChoice, ...] = ()
+    scorers: Annotated[tuple[ScorerChoice, ...], Field(min_length=1)]
+    picker: PluginChoice | None = None
+    """Absent: the best score, among equals one by chance."""
 
 
 class Dispatch(Part):
     shards: Annotated[Whole, Field(ge=1, le=64)] = 1
     """Dispatchers that share the pool, each with its own queue and its own part of the pods. More than one where one
     core cannot hold the rate: a shard's queue is fair in itself, and does not see that another's pods are free."""
+
+    profile: SchedulingProfile | None = None
+    """Absent: the default profile. A change holds from the next request on; one that cannot be used changes nothing,
+    and the dispatcher's log says which field is wrong."""
+
+    tenant_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Tenant and its share beside the others, 1 for who is not named: with 2 it gets twice as many tokens while both
+    wait."""

@@ -85,7 +85,9 @@ class AgentNews:
         request = self._ledger.requests.get((work.rid, work.attempt))
         if request is None:
             self._sightings.note_ends(pod.name, pod.boot, [end])
+            self._ledger.account(end)
         elif end.outcome != "refused" or end.started:
+            self._ledger.account(end)
             self._ledger.settle(request, effects, Whereabouts(pod.name, pod.boot, work.hop))
             if end.started:
                 effects.first_tokens.append(_first_token(request, pod, work, now))

@@ -7,6 +7,9 @@ from enum import Enum, auto
 
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.load import WorkKey
+from matrixinfer.handlers.dispatch.effects import Effects
+from matrixinfer.handlers.dispatch.failures import turned_away
+from matrixinfer.handlers.dispatch.fair.refusal import Refusal
 from matrixinfer.handlers.dispatch.ledger import Ledger, Whereabouts
 from matrixinfer.handlers.dispatch.request import Held, Request
 from matrixinfer.handlers.dispatch.sightings import Seen, Sighting, Sightings
@@ -17,8 +20,6 @@ numbered from `epoch * 1000`, so that no two placements ever share a WorkKey."""
 
 BYTES_PER_TOKEN = 4
 """Of a prompt that nobody counted, JSON around it included."""
-USUAL_OUTPUT_TOKENS = 256
-"""Expected of an answer, unless the client wants less."""
 
 
 class Arrival(Enum):
@@ -29,6 +30,8 @@ class Arrival(Enum):
     """Known here; from now on with the new delivery."""
     REPEATED = auto()
     """Like KEPT, and this reign had delivered it before."""
+    REFUSED = auto()
+    """There is no place for it, or it would miss its deadline."""
     SETTLED = auto()
     """Started, ended or cancelled before: acknowledge the delivery."""
 
@@ -40,7 +43,7 @@ class Arrivals:
         self._order = 0
         self.reign_since = 0.0
 
-    def receive(self, envelope: Envelope, held: Held, age_s: float, now: float) -> Arrival:
+    def receive(self, envelope: Envelope, held: Held, age_s: float, now: float, effects: Effects) -> Arrival:
         ledger = self._ledger
         key = (envelope.rid, envelope.attempt)
         known = ledger.requests.get(key)
@@ -53,8 +56,17 @@ class Arrivals:
         sighting = self._sightings.take(key) if self._sightings.is_open else None
         if sighting is not None:
             return self._compare(request, sighting, now)
+        if not request.hop_floor and (refusal := self._refusal(request, now)) is not None:
+            ledger.admit(request)
+            ledger.fail(request, turned_away(refusal), effects)
+            return Arrival.REFUSED
         ledger.admit(request)
         return Arrival.QUEUED
+
+    def _refusal(self, request: Request, now: float) -> Refusal | None:
+        """Of a new request only: what a predecessor may have had in its queue was accepted for good."""
+        ledger = self._ledger
+        return ledger.queue.refusal(request, now, ledger.drain_rate.per_s(now, ledger.fleet.serving()))
 
     def _request(self, envelope: Envelope, held: Held, since: float) -> Request:
         self._order += 1
@@ -68,7 +80,7 @@ class Arrivals:
             session=session_digest(envelope.session),
             adapter=envelope.adapter,
             max_tokens=envelope.max_tokens,
-            output_tokens=min(envelope.max_tokens or USUAL_OUTPUT_TOKENS, USUAL_OUTPUT_TOKENS),
+            output_tokens=self._ledger.queue.expected_output_tokens(envelope.tenant, envelope.max_tokens),
             block_hashes=envelope.block_hashes,
             size_bytes=len(held.data),
             order=self._order,

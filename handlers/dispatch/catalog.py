@@ -7,7 +7,6 @@ from typing import NamedTuple
 from msgspec import structs
 
 from matrixinfer.bus.contracts import decode
-from matrixinfer.bus.contracts.profile import Profile
 from matrixinfer.bus.contracts.serving import Pool, PoolPod
 from matrixinfer.bus.subjects import parse_key
 from matrixinfer.handlers.dispatch.assignment import PoolShard
@@ -57,10 +56,9 @@ class Catalog:
         pool = self._pools.get((namespace, modelserver))
         return max(pool.shards, pool.served_shards) if pool is not None else 0
 
-    def profile(self, namespace: str, modelserver: str) -> Profile | None:
-        """How the pool wants to be scheduled; None for one that is not there (any more)."""
-        pool = self._pools.get((namespace, modelserver))
-        return pool.profile if pool is not None else None
+    def pool(self, namespace: str, modelserver: str) -> Pool | None:
+        """None for one that is not there (any more)."""
+        return self._pools.get((namespace, modelserver))
 
     def pods(self, shard: PoolShard) -> ShardPods:
         """A shard without a pod of its own, as one that only drains, uses all of the pool's: rather two dispatchers at

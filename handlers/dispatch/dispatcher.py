@@ -12,12 +12,12 @@ from matrixinfer.handlers.dispatch.assignment import PoolShard, owned_by
 from matrixinfer.handlers.dispatch.catalog import Catalog, PoolName
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.claims import Claims
+from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.gateway_watch import GatewayWatch
 from matrixinfer.handlers.dispatch.load_feed import LoadFeed
 from matrixinfer.handlers.dispatch.outbox import Outbox
 from matrixinfer.handlers.dispatch.pool import PoolDispatcher
 from matrixinfer.handlers.dispatch.pool_state import PoolState
-from matrixinfer.handlers.dispatch.queue import RequestQueue
 from matrixinfer.handlers.dispatch.scheduling.live import LiveScheduler
 from matrixinfer.handlers.dispatch.serving_watch import ServingWatch
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
@@ -34,7 +34,7 @@ class Dispatcher:
         self,
         settings: DispatchSettings,
         bus: Bus,
-        new_queue: Callable[[], RequestQueue],
+        new_queue: Callable[[], FairQueue],
         new_scheduler: Callable[[], LiveScheduler],
         rng: Rng,
     ) -> None:
@@ -109,8 +109,8 @@ class Dispatcher:
         for shard, pool in self._pools.items():
             pool.list_pods(self._catalog.pods(shard))
             pool.heed_term()
-            if (profile := self._catalog.profile(shard.namespace, shard.modelserver)) is not None:
-                pool.follow(profile)
+            if (listed := self._catalog.pool(shard.namespace, shard.modelserver)) is not None:
+                pool.follow(listed)
         self._feed.route(self._pools.values())
         await self._desk.serve({_name(shard) for shard, pool in self._pools.items() if pool.knows_all()})
 

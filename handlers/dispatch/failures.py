@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matrixinfer.bus.contracts.frames import Failure
+from matrixinfer.handlers.dispatch.fair.refusal import Refusal
 
 
 def deadline_exceeded(waited_s: float) -> Failure:
@@ -22,6 +23,15 @@ def deleted() -> Failure:
 
 def poison(deaths: int) -> Failure:
     return Failure(502, f"{deaths} workers died while they held this request; it is not tried again", code="poison")
+
+
+def turned_away(refusal: Refusal) -> Failure:
+    """At the door: 429 when the tenant's own requests are in the way, 503 when everybody's are."""
+    if refusal.status == 429:
+        message = f"too many of your requests wait for this model: {refusal.reason}"
+        return Failure(429, message, "rate_limit_error", "rate_limit_exceeded", "", refusal.retry_after_s)
+    message = f"the model is overloaded: {refusal.reason}"
+    return Failure(503, message, code="overloaded", retry_after_s=refusal.retry_after_s)
 
 
 def too_large() -> Failure:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from matrixinfer.bus.contracts.frames import Failure
-from matrixinfer.bus.contracts.load import WorkKey
+from matrixinfer.bus.contracts.load import Finished, WorkKey
 from matrixinfer.handlers.dispatch.effects import Effects
+from matrixinfer.handlers.dispatch.fair.drain_rate import DrainRate
+from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.fleet import Fleet
 from matrixinfer.handlers.dispatch.pod import Pod
-from matrixinfer.handlers.dispatch.queue import RequestQueue
 from matrixinfer.handlers.dispatch.recently import Recently
 from matrixinfer.handlers.dispatch.request import Request, RequestKey
 
@@ -28,7 +29,7 @@ class Whereabouts(NamedTuple):
 class Ledger:
     """Moves requests between their states. A request is either in `queue` or among its pod's `placed`."""
 
-    def __init__(self, queue: RequestQueue, fleet: Fleet, remembered: int) -> None:
+    def __init__(self, queue: FairQueue, fleet: Fleet, remembered: int) -> None:
         self.queue = queue
         self.fleet = fleet
         self.requests: dict[RequestKey, Request] = {}
@@ -36,6 +37,7 @@ class Ledger:
         self.tombstones: Recently[RequestKey, bool] = Recently(remembered)
         self.deaths: Recently[RequestKey, int] = Recently(remembered)
         """Of requests in hand, and of a predecessor's that have not come yet."""
+        self.drain_rate = DrainRate()
         self.epoch = 0
 
     def admit(self, request: Request) -> None:
@@ -55,7 +57,15 @@ class Ledger:
         self.fleet.release(request)
         self.fleet.free_slot(request.pod, request.work)
         request.take_off()
+        self.queue.refund(request.key)
         self.queue.push(request)
+
+    def account(self, end: Finished) -> None:
+        """Work ended: its tenant pays for what it used."""
+        usage = end.usage
+        self.queue.correct(
+            (end.key.rid, end.key.attempt), usage.prompt_tokens - usage.cached_tokens, usage.output_tokens
+        )
 
     def settle(self, request: Request, effects: Effects, where: Whereabouts | None = None) -> None:
         """It is no longer the dispatcher's: to be acknowledged, and remembered until its deadline."""

@@ -10,7 +10,7 @@ from random import Random
 from matrixinfer.bus.bus import Bus
 from matrixinfer.handlers.dispatch.cache_index.sent_prompts import SentPrompts
 from matrixinfer.handlers.dispatch.dispatcher import Dispatcher
-from matrixinfer.handlers.dispatch.queue import FifoQueue
+from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.scheduling.live import LiveScheduler
 from matrixinfer.handlers.dispatch.scheduling.port import Knowledge
 from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
@@ -33,4 +33,4 @@ async def run(settings: DispatchSettings, bus: Bus, stop: asyncio.Event) -> None
         surroundings = Surroundings(time.perf_counter, logger.warning, knowledge, settings.candidates, witness)
         return LiveScheduler(lambda profile: compile_profile(profile, plugins, surroundings), on_pods=sent.retain)
 
-    await Dispatcher(settings, bus, FifoQueue, new_scheduler, Random()).run(stop)
+    await Dispatcher(settings, bus, FairQueue, new_scheduler, Random()).run(stop)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from matrixinfer.bus.contracts.decision import Candidate, Fairness
 from matrixinfer.bus.contracts.load import WorkKey
+from matrixinfer.handlers.dispatch.affinity import Affinities
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.ledger import Ledger
 from matrixinfer.handlers.dispatch.pod import Pod
@@ -42,6 +45,7 @@ class Placing:
         self._scheduler = scheduler
         self._settings = settings
         self._rng = rng
+        self._affinities = Affinities(scheduler.holders)
 
     def place(self, now: float, limit: int) -> list[Placement]:
         """Place up to `limit` requests; the books have them placed when this returns.
@@ -50,20 +54,23 @@ class Placing:
         """
         queue, fleet = self._ledger.queue, self._ledger.fleet
         placements: list[Placement] = []
-        skipped: list[Request] = []
-        while fleet.open and len(placements) < limit and len(skipped) < _SKIPPED_IN_A_ROUND:
-            request = queue.head()
+        skipped = 0
+        while fleet.open and len(placements) < limit and skipped < _SKIPPED_IN_A_ROUND:
+            request = queue.head(now, partial(self._cached_tokens, now) if len(queue) > 1 else None)
             if request is None:
                 break
-            queue.remove(request)
             choice = self._choose(request, now)
             if choice is None:
-                skipped.append(request)
+                queue.pass_over(request)
+                skipped += 1
             else:
                 placements.append(self._put(request, choice, now))
-        for request in skipped:
-            queue.push(request)
+        if skipped:
+            queue.recall()
         return placements
+
+    def _cached_tokens(self, now: float, request: Request) -> int:
+        return self._affinities.best(request, self._ledger.fleet.open, now)
 
     def _choose(self, request: Request, now: float) -> Choice | None:
         pods = list(self._ledger.fleet.open.values())
@@ -81,7 +88,10 @@ class Placing:
     def _put(self, request: Request, choice: Choice, now: float) -> Placement:
         work, pod = request.next_work(), choice.pod
         request.cached_tokens = min(choice.cached_tokens, request.prompt_tokens)
-        self._ledger.fleet.place(pod, request, work, self._ledger.epoch, now)
+        self._affinities.forget(request)
+        self._ledger.drain_rate.placed(self._ledger.queue.waiting_cost(request))
+        self._ledger.place(request, pod, work, now)
+        self._ledger.queue.charge(request, request.cached_tokens)
         return Placement(
             request=request,
             work=work,

@@ -16,7 +16,7 @@ from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.dispatch import CancelNotice, WhereAnswer
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.load import LoadEvent
-from matrixinfer.bus.contracts.profile import Profile
+from matrixinfer.bus.contracts.serving import Pool
 from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ports import Delivery, Signal
 from matrixinfer.handlers.dispatch.arrivals import Arrival
@@ -26,6 +26,7 @@ from matrixinfer.handlers.dispatch.death_toll import DeathToll
 from matrixinfer.handlers.dispatch.decisions import DecisionLog
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.errors import BadProfile
+from matrixinfer.handlers.dispatch.fairness_record import FairnessRecord
 from matrixinfer.handlers.dispatch.inquiry import Inquiry
 from matrixinfer.handlers.dispatch.intake import Intake
 from matrixinfer.handlers.dispatch.outbox import Outbox
@@ -74,12 +75,14 @@ class PoolDispatcher:
         self._decisions = DecisionLog(bus, shard, settings)
         self._reporter = Reporter(bus, shard, state)
         self._death_toll = DeathToll(bus, shard)
+        self._fairness = FairnessRecord(bus, shard, state.queue)
         self._background = Background()
         self._is_placing = False
         self._is_retired = False
         self._term = 0
         self._knows_all = False
         self._pods = ShardPods({}, {})
+        self._weights: dict[str, float] = {}
         self._claim_again = asyncio.Event()
 
     # -- its life
@@ -135,6 +138,8 @@ class PoolDispatcher:
         epoch = await self._bus.leases.claim(self.shard.claim_name, self._tenure.owner)
         self.is_claimed = True
         await self._death_toll.recall(self.state.deaths, self._monotonic())
+        if not self.state.epoch:  # later reigns of this process know better than any record
+            await self._fairness.recall()
         self._list_pods()
         self.state.begin_reign(epoch, self._monotonic())
         await self._inquiry.ask_all()
@@ -171,7 +176,11 @@ class PoolDispatcher:
             await self._outbox.bury(delivery, str(error))
             await self._dismiss(delivery)
             return
-        arrival = self.state.receive(envelope, delivery, delivery.age_s, now)
+        effects = Effects()
+        arrival = self.state.receive(envelope, delivery, delivery.age_s, now, effects)
+        if arrival is Arrival.REFUSED:
+            await self._carry_out(effects)
+            return
         if arrival is Arrival.SETTLED:
             await self._dismiss(delivery)
             return
@@ -214,10 +223,14 @@ class PoolDispatcher:
         self._scheduler.list_pods(self.state.fleet.pods)
         return new
 
-    def follow(self, profile: Profile) -> None:
-        """Schedule by `profile`; by the last good one when it cannot be used."""
+    def follow(self, pool: Pool) -> None:
+        """Serve as SERVING says: tenants by its weights, pods by its profile, or by the last good one when that cannot
+        be used."""
+        if pool.weights != self._weights:
+            self._weights = pool.weights
+            self.state.queue.reweigh(pool.weights)
         try:
-            changed = self._scheduler.follow(profile)
+            changed = self._scheduler.follow(pool.profile)
         except BadProfile as error:
             logger.error("%s stays with the profile %r: %s", self.shard.claim_name, self._scheduler.name, error)
         else:
@@ -257,6 +270,7 @@ class PoolDispatcher:
         await self._act(self.state.expire(now))
         await self._act(self.state.check_pool(is_listed, now))
         await self._reporter.tick(now)
+        await self._fairness.tick(self.state.epoch, now)
         if self._decisions.is_due(now):
             await self._decisions.flush(self.state.epoch)
 

@@ -14,10 +14,10 @@ from matrixinfer.handlers.dispatch.arrivals import Arrival, Arrivals
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.failures import deadline_exceeded, deleted, too_large
+from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.fleet import Fleet
 from matrixinfer.handlers.dispatch.ledger import Ledger
 from matrixinfer.handlers.dispatch.placing import Placement, Placing
-from matrixinfer.handlers.dispatch.queue import RequestQueue
 from matrixinfer.handlers.dispatch.recently import Recently
 from matrixinfer.handlers.dispatch.request import Held, Request, RequestKey
 from matrixinfer.handlers.dispatch.scheduling.port import Scheduler
@@ -31,7 +31,7 @@ GONE_GRACE_S = 2.0
 class PoolState:
     """`now` is monotonic seconds everywhere. Methods that end requests return Effects for the shell to carry out."""
 
-    def __init__(self, settings: DispatchSettings, queue: RequestQueue, scheduler: Scheduler, rng: Rng) -> None:
+    def __init__(self, settings: DispatchSettings, queue: FairQueue, scheduler: Scheduler, rng: Rng) -> None:
         self._settings = settings
         self.fleet = Fleet(settings.silent_after_s, settings.verify_after_s)
         self._ledger = Ledger(queue, self.fleet, settings.remembered)
@@ -70,10 +70,12 @@ class PoolState:
     def end_catching_up(self) -> None:
         """Everything stored before this reign has come."""
         self._sightings.close()
+        self.queue.end_catching_up()
 
     # -- requests
-    def receive(self, envelope: Envelope, held: Held, age_s: float, now: float) -> Arrival:
-        return self._arrivals.receive(envelope, held, age_s, now)
+    def receive(self, envelope: Envelope, held: Held, age_s: float, now: float, effects: Effects) -> Arrival:
+        """`effects` gets what has to be told when it is refused."""
+        return self._arrivals.receive(envelope, held, age_s, now, effects)
 
     def place(self, now: float, limit: int) -> list[Placement]:
         return self._placing.place(now, limit)
@@ -157,6 +159,8 @@ class PoolState:
         return effects
 
     def sweep(self, now: float) -> None:
+        """To be called a few times a second."""
+        self._ledger.drain_rate.tick(now, is_backlogged=len(self.queue) > 0, pods=self.fleet.serving())
         self._ledger.settled.sweep(now)
         self._ledger.tombstones.sweep(now)
         self._ledger.deaths.sweep(now)

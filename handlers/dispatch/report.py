@@ -40,8 +40,8 @@ def predicted_wait_s(queued: int, oldest_age_s: float, rate_per_s: float) -> flo
 
 
 def queue_report(shard: PoolShard, state: PoolState, rate_per_s: float, now: float) -> QueueReport:
-    head = state.queue.head()
-    oldest_age_s = max(0.0, now - head.since) if head is not None else 0.0
+    oldest = state.queue.oldest()
+    oldest_age_s = max(0.0, now - oldest.since) if oldest is not None else 0.0
     queued = len(state.queue)
     return QueueReport(
         shard.namespace,

@@ -8,10 +8,12 @@ from typing import TypeVar
 from msgspec import structs
 
 from matrixinfer.bus.contracts import decode
+from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, pod_key, pool_key
 from matrixinfer.bus.errors import Malformed
 from matrixinfer.handlers.api import labels
 from matrixinfer.handlers.api.conditions import condition, updated
+from matrixinfer.handlers.api.dispatch import SchedulingProfile
 from matrixinfer.handlers.api.meta import Condition
 from matrixinfer.handlers.api.modelserver import ModelServer, ModelServerStatus
 from matrixinfer.handlers.api.pod import Pod
@@ -72,8 +74,26 @@ def _pool(server: ModelServer, serving: Mapping[str, bytes]) -> Pool:
     namespace, name = _names(server)
     shards, former = server.spec.dispatch.shards, _read(serving, pool_key(namespace, name), Pool)
     served = max(shards, former.shards, former.served_shards) if former else shards
-    engine = server.spec.inference_engine.value
-    return Pool(namespace, name, engine, shards, served_shards=0 if served == shards else served)
+    return Pool(
+        namespace,
+        name,
+        server.spec.inference_engine.value,
+        shards,
+        served_shards=0 if served == shards else served,
+        profile=profile_of(server.spec.dispatch.profile),
+        weights=server.spec.dispatch.tenant_weights,
+    )
+
+
+def profile_of(chosen: SchedulingProfile | None) -> Profile:
+    if chosen is None:
+        return Profile()
+    return Profile(
+        chosen.name,
+        [Plugin(one.name, one.parameters) for one in chosen.filters],
+        [WeightedPlugin(one.name, one.weight, one.parameters) for one in chosen.scorers],
+        Plugin(chosen.picker.name, chosen.picker.parameters) if chosen.picker else None,
+    )
 
 
 def _sharded(server: ModelServer, members: list[PoolPod], serving: Mapping[str, bytes]) -> list[PoolPod]:

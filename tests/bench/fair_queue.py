@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
@@ -12,7 +13,6 @@ from rich.table import Table
 
 from matrixinfer.handlers.dispatch.fair.locality import Affinity
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
-from matrixinfer.handlers.dispatch.queue import FifoQueue
 from matrixinfer.handlers.dispatch.request import Request
 
 WAITING = 10_000
@@ -57,15 +57,12 @@ def request(order: int, rng: Random, *, priorities: int = 1) -> Request:
 
 
 def fifo() -> Row:
-    queue = FifoQueue()
+    queue: deque[Request] = deque()
 
     def dequeue(now: float) -> Request | None:
-        head = queue.head()
-        if head is not None:
-            queue.remove(head)
-        return head
+        return queue.popleft() if queue else None
 
-    return measured("first in, first out", queue.push, dequeue, lambda request: None)
+    return measured("first in, first out", queue.append, dequeue, lambda request: None)
 
 
 def fair(name: str, *, priorities: int = 1, affinity: Affinity | None = None, asks: bool = False) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 
@@ -13,7 +14,6 @@ from matrixinfer.bus.clock import ManualClock
 from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.decision import Decision, DecisionBatch
 from matrixinfer.bus.contracts.dispatch import QueueReport
-from matrixinfer.bus.contracts.profile import Profile
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, pod_key, pool_key
 from matrixinfer.bus.memory import MemoryBroker
 from matrixinfer.bus.ports import (
@@ -101,10 +101,9 @@ class DispatchHouse:
         await self.pass_time(1.5)
         return dispatcher
 
-    async def pool(
-        self, modelserver: str = MS, shards: int = 1, served_shards: int = 0, profile: Profile | None = None
-    ) -> None:
-        pool = Pool(NS, modelserver, "Simulated", shards, served_shards=served_shards, profile=profile or Profile())
+    async def pool(self, modelserver: str = MS, shards: int = 1, **fields: Any) -> None:
+        """`fields` are more of the Pool's."""
+        pool = Pool(NS, modelserver, "Simulated", shards, **fields)
         await self.bus.store("SERVING").put(pool_key(NS, modelserver), encode(pool))
         await self.settle()
 

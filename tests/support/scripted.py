@@ -13,7 +13,7 @@ from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.control import Abort, Done, Dump, Dumped, Order
 from matrixinfer.bus.contracts.dispatch import Cancelled, CancelNotice, WhereAnswer, WhereQuestion
 from matrixinfer.bus.contracts.envelope import Envelope
-from matrixinfer.bus.contracts.frames import Chunk, ChunkKind, Failure, Frame
+from matrixinfer.bus.contracts.frames import Chunk, ChunkKind, Failure, Frame, Usage
 from matrixinfer.bus.contracts.load import Finished, LoadEvent, Outcome, Snapshot, WorkKey
 from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.bus.errors import Unavailable
@@ -27,6 +27,7 @@ from matrixinfer.bus.ports import (
 )
 from matrixinfer.bus.topology import ACK_WAIT_WORK_S
 
+NO_USAGE = Usage()
 NS = "default"
 MS = "qwen"
 
@@ -136,7 +137,7 @@ class ScriptedAgent:
         await self._frame(key, ChunkKind.DATA)
         await self.tell(started=[key])
 
-    async def finish(self, rid: str, outcome: Outcome = "completed") -> None:
+    async def finish(self, rid: str, outcome: Outcome = "completed", usage: Usage = NO_USAGE) -> None:
         key = self.key_of(rid)
         was_started = key in self.running
         self.running.discard(key)
@@ -147,7 +148,7 @@ class ScriptedAgent:
         self._consumption.grant(1)
         if outcome in ("completed", "failed"):
             await self._frame(key, ChunkKind.END if outcome == "completed" else ChunkKind.FAILED)
-        await self._ended(key, outcome, was_started)
+        await self._ended(key, outcome, was_started, usage)
 
     async def tell(self, started: list[WorkKey] = [], finished: list[Finished] = []) -> None:  # noqa: B006
         self._sequence += 1
@@ -168,8 +169,8 @@ class ScriptedAgent:
             except Unavailable:
                 self._sequence -= 1
 
-    async def _ended(self, key: WorkKey, outcome: Outcome, was_started: bool) -> None:
-        finished = Finished(key, outcome, was_started)
+    async def _ended(self, key: WorkKey, outcome: Outcome, was_started: bool, usage: Usage = NO_USAGE) -> None:
+        finished = Finished(key, outcome, was_started, usage)
         self._finished.append(finished)
         await self.tell(finished=[finished])
 

@@ -57,6 +57,13 @@ class Accounts:
     def active(self) -> Iterable[Account]:
         return self._active.values()
 
+    def reweigh(self, weights: Mapping[str, float]) -> None:
+        """From now on these count; what was charged before stays as it was divided."""
+        self._weights = weights
+        for account in self._accounts.values():
+            account.weight = self._weight(account.tenant)
+        self._active_weight = sum(account.weight for account in self._active.values())
+
     def share(self, account: Account) -> float:
         """Its part of all service while the same tenants wait, itself among them."""
         others = self._active_weight - (account.weight if account.waiting else 0.0)

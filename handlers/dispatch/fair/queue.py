@@ -1,9 +1,9 @@
-"""The fair queue of one pool: it keeps the promises of dispatch's `RequestQueue`, and knows who has had what."""
+"""The queue of one pool: who is next, what it costs, and who has had what."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -171,11 +171,24 @@ class FairQueue:
         self._whereabouts.changes += 1
         return self._billing.correct(key, uncached_tokens, output_tokens)
 
-    def cost(self, uncached_tokens: int, output_tokens: int) -> float:
-        """Virtual tokens of a request for a tenant of weight 1: what `DrainRate.finished` counts."""
-        return self._billing.cost(uncached_tokens, output_tokens)
+    def waiting_cost(self, request: Request) -> float:
+        """Virtual tokens that one which waits counts for in forecasts: what `DrainRate.placed` is told."""
+        return self._tickets[request.order].cost
+
+    def reweigh(self, weights: Mapping[str, float]) -> None:
+        """Tenants that are not named weigh 1. What they had before stays as it was counted."""
+        self._accounts.reweigh(weights)
 
     # -- questions
+    def expected_output_tokens(self, tenant: str, max_tokens: int) -> int:
+        """Of a request of this tenant, as far as its answers and those of the pool have taught; 0 is no bound."""
+        return round(self._lengths.expect(tenant, max_tokens))
+
+    def oldest(self) -> Request | None:
+        """Who came first of those that wait, or soon after: one that was placed and came back counts anew."""
+        ticket = next(iter(self._tickets.values()), None)
+        return ticket.request if ticket is not None else None
+
     def position(self, request: Request) -> int:
         """How many are before one that waits, locality and age left aside; 0 is next. Above 256 an estimate."""
         return self._whereabouts.position(request)

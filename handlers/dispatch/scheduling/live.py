@@ -47,5 +47,8 @@ class LiveScheduler:
         """Since the last change of the profile."""
         return self._current.timings()
 
+    def holders(self, request: Request) -> Mapping[str, float]:
+        return self._current.holders(request)
+
     def pick(self, request: Request, pods: Sequence[Pod], now: float, rng: Rng) -> Choice | None:
         return self._current.pick(request, pods, now, rng)

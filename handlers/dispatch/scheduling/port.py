@@ -144,6 +144,10 @@ class Scheduler(Protocol):
         """How decisions name it."""
         ...
 
+    def holders(self, request: Request) -> Mapping[str, float]:
+        """Pod → tokens of its prompt that are believed to be cached there; only pods that hold some."""
+        ...
+
     def pick(self, request: Request, pods: Sequence[Pod], now: float, rng: Rng) -> Choice | None:
         """One of `pods`, or None when the request shall wait for a better one. `pods` is not empty. What it picks is
         placed: it may learn from its own choice."""

@@ -56,6 +56,9 @@ class ProfileScheduler:
         """By kind and name, as `scorer token_load`; of the decisions that were measured."""
         return self._stopwatch.timings
 
+    def holders(self, request: Request) -> Mapping[str, float]:
+        return Cached.of(request, self._knowledge).believed()
+
     def pick(self, request: Request, pods: Sequence[Pod], now: float, rng: Rng) -> Choice | None:
         calls = self._calls if self._decisions % TIMED_EVERY else self._timed_calls
         self._decisions += 1

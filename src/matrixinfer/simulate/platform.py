@@ -18,8 +18,8 @@ from matrixinfer.bus.contracts.load import Finished, LoadEvent, Snapshot, WorkKe
 from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.effects import Effects
+from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.pool_state import PoolState
-from matrixinfer.handlers.dispatch.queue import RequestQueue
 from matrixinfer.handlers.dispatch.scheduling.port import Scheduler
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 from matrixinfer.simulate.life import Life
@@ -43,7 +43,7 @@ class Platform:
     def __init__(
         self,
         pods: Sequence[SimulatedPod],
-        queue: RequestQueue,
+        queue: FairQueue,
         scheduler: Scheduler,
         rng: Rng,
         patience_s: float | None = None,
@@ -62,8 +62,9 @@ class Platform:
 
     def arrive(self, arrival: Arrival, now: float) -> list[Verdict]:
         self._arrivals[arrival.rid] = arrival
-        self._state.receive(envelope_of(arrival, self._remaining_s), _Stored(arrival.rid), 0.0, now)
-        return self._place(now)
+        effects = Effects()
+        self._state.receive(envelope_of(arrival, self._remaining_s), _Stored(arrival.rid), 0.0, now, effects)
+        return [*self._refused(effects), *self._place(now)]
 
     def heard(self, news: News, now: float) -> list[Verdict]:
         agent = self._agents[news.pod.index]

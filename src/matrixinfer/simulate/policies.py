@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from matrixinfer.bus.contracts.profile import Profile
 from matrixinfer.handlers.dispatch.cache_index.sent_prompts import SentPrompts
 from matrixinfer.handlers.dispatch.chance import Rng
-from matrixinfer.handlers.dispatch.queue import FifoQueue
+from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.scheduling.port import Knowledge
 from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
 from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN
@@ -54,7 +54,7 @@ def _default(setting: Setting) -> Policy:
     knowledge = Knowledge(approximate=SentPrompts())
     surroundings = Surroundings(_still, logger.warning, knowledge)
     scheduler = compile_profile(Profile(), BUILT_IN, surroundings)
-    return Platform(setting.pods, FifoQueue(), scheduler, setting.rng, setting.patience_s)
+    return Platform(setting.pods, FairQueue(), scheduler, setting.rng, setting.patience_s)
 
 
 def _immediate(create: Callable[[Gateway], Balancer]) -> Creator:

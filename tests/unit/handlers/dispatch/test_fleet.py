@@ -7,14 +7,15 @@ import pytest
 from matrixinfer.bus.contracts.control import Dumped
 from matrixinfer.bus.contracts.load import Finished, LoadEvent, Snapshot, WorkKey
 from matrixinfer.handlers.dispatch.arrivals import HOPS_OF_A_REIGN
+from matrixinfer.handlers.dispatch.effects import Effects
+from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.fleet import Fleet
 from matrixinfer.handlers.dispatch.placing import Placement
 from matrixinfer.handlers.dispatch.pool_state import PoolState
-from matrixinfer.handlers.dispatch.queue import FifoQueue
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
+from support.fair_queue import NoMessage, waiting
 from support.scheduling import a_scheduler
 from support.scripted import envelope, listed
-from unit.handlers.dispatch.test_queue import NoMessage, request
 
 UP_SINCE = 0.0
 
@@ -65,7 +66,7 @@ def test_nobody_is_silent_because_this_process_stood_still():
 def test_placed_work_takes_a_slot_until_the_pod_tells_of_it_and_then_until_its_end():
     fleet = a_fleet("p1", slots=3)
     pod, work = fleet.pods["p1"], WorkKey("r", 1, 1)
-    fleet.place(pod, request(1), work, epoch=1, now=100.0)
+    fleet.place(pod, waiting(order=1), work, epoch=1, now=100.0)
     assert pod.free == 2
     fleet.hear(event(1, Snapshot(3)), 100.1)
     assert pod.free == 2
@@ -110,7 +111,7 @@ def test_a_pod_is_given_nothing_before_it_answered_in_this_reign():
 
 def test_a_pod_that_left_the_list_is_kept_while_it_has_requests():
     fleet = a_fleet("p1", "p2")
-    placed = request(1)
+    placed = waiting(order=1)
     fleet.place(fleet.pods["p1"], placed, WorkKey("r", 1, 1), epoch=1, now=100.0)
     fleet.list_pods({})
     assert list(fleet.pods) == ["p1"]
@@ -120,7 +121,7 @@ def test_a_pod_that_left_the_list_is_kept_while_it_has_requests():
 
 
 def a_state(*pods: str, seed: int = 1) -> PoolState:
-    state = PoolState(DispatchSettings(), FifoQueue(), a_scheduler(), Random(seed))
+    state = PoolState(DispatchSettings(), FairQueue(), a_scheduler(), Random(seed))
     state.fleet.list_pods(listed(*pods))
     state.begin_reign(5, 100.0)
     for pod in pods:
@@ -129,7 +130,7 @@ def a_state(*pods: str, seed: int = 1) -> PoolState:
 
 
 def place(state: PoolState, rid: str, *, now: float, age_s: float = 0.0) -> Placement:
-    state.receive(envelope(rid), NoMessage(), age_s, now)
+    state.receive(envelope(rid), NoMessage(), age_s, now, Effects())
     (placement,) = state.place(now, 10)
     return placement
 
@@ -186,11 +187,11 @@ def test_a_pod_without_room_in_its_cache_gets_nothing_until_work_ends():
     fleet.hear(event(1, Snapshot(8, kv_capacity_tokens=1000)), 100.1)
     pod, work = fleet.pods["p1"], WorkKey("r", 1, 1)
     assert pod.can_hold(5000)  # nothing is there: whether it fits at all is the engine's to say
-    large = request(1)
+    large = waiting(order=1)
     large.prompt_tokens, large.output_tokens = 900, 100
     fleet.place(pod, large, work, epoch=1, now=100.2)
     assert not pod.can_hold(1)
-    fleet.place(pod, request(2), WorkKey("s", 1, 1), epoch=1, now=100.2)
+    fleet.place(pod, waiting(order=2, prompt_tokens=0), WorkKey("s", 1, 1), epoch=1, now=100.2)
     assert list(fleet.open) == ["p1"]
     fleet.hear(event(2, started=[work]), 100.3)
     assert not pod.can_hold(1)
@@ -201,7 +202,7 @@ def test_a_pod_without_room_in_its_cache_gets_nothing_until_work_ends():
 def test_what_was_cached_at_the_pod_is_not_counted_as_prefill():
     fleet = a_fleet("p1", slots=8)
     pod = fleet.pods["p1"]
-    known = request(1)
+    known = waiting(order=1)
     known.prompt_tokens, known.cached_tokens, known.output_tokens = 900, 700, 100
     fleet.place(pod, known, WorkKey("r", 1, 1), epoch=1, now=100.2)
     assert (pod.footprints.prefill_tokens, pod.footprints.kv_tokens) == (200, 1000)
@@ -214,7 +215,7 @@ def test_first_tokens_teach_the_pod_and_its_pool_how_long_they_take():
     pod = fleet.pods["p1"]
     before = fleet.pods["p2"].prefill.seconds(10_000, 300.0)
     for number in range(20):
-        slow, work = request(number), WorkKey(f"r{number}", 1, 1)
+        slow, work = waiting(order=number), WorkKey(f"r{number}", 1, 1)
         slow.prompt_tokens = 10_000
         now = 100.0 + number * 10
         fleet.place(pod, slow, work, epoch=1, now=now)

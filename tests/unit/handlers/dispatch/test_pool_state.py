@@ -10,14 +10,14 @@ from matrixinfer.bus.contracts.control import Dumped
 from matrixinfer.bus.contracts.load import Finished, LoadEvent, Snapshot, WorkKey
 from matrixinfer.handlers.dispatch.arrivals import Arrival
 from matrixinfer.handlers.dispatch.effects import Effects
+from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.placing import Placement
 from matrixinfer.handlers.dispatch.pool_state import PoolState
-from matrixinfer.handlers.dispatch.queue import FifoQueue
 from matrixinfer.handlers.dispatch.request import RequestKey
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
+from support.fair_queue import NoMessage
 from support.scheduling import a_scheduler
 from support.scripted import envelope, listed
-from unit.handlers.dispatch.test_queue import NoMessage
 
 PODS = {"p1": 1, "p2": 3}
 
@@ -56,7 +56,7 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
-        self.state = PoolState(DispatchSettings(), FifoQueue(), a_scheduler(), Random(1))
+        self.state = PoolState(DispatchSettings(), FairQueue(), a_scheduler(), Random(1))
         self.state.fleet.list_pods(listed(*PODS))
         self.state.begin_reign(7, self.now)
         self.state.end_catching_up()
@@ -89,7 +89,7 @@ class PoolMachine(RuleBasedStateMachine):
         rid = f"r{len(self.received)}"
         self.received[rid, 1] = self.now + remaining_s
         request = envelope(rid, remaining_s=remaining_s)
-        assert self.state.receive(request, NoMessage(), 0.0, self.now) is Arrival.QUEUED
+        assert self.state.receive(request, NoMessage(), 0.0, self.now, Effects()) is Arrival.QUEUED
         self.done(Effects())
 
     @precondition(lambda self: self.received)
@@ -98,7 +98,7 @@ class PoolMachine(RuleBasedStateMachine):
         rid, _ = key = data.draw(st.sampled_from(sorted(self.received)))
         if self.now > self.received[key]:
             return
-        arrival = self.state.receive(envelope(rid, remaining_s=1000.0), NoMessage(), 0.0, self.now)
+        arrival = self.state.receive(envelope(rid, remaining_s=1000.0), NoMessage(), 0.0, self.now, Effects())
         assert arrival is (Arrival.SETTLED if (rid, 1) in self.ended else Arrival.REPEATED)
 
     @rule(name=st.sampled_from(sorted(PODS)))

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from matrixinfer.bus.contracts.frames import Usage
 from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
 from support.dispatch import DispatchHouse, dispatch_house
 from support.scripted import MS
@@ -57,3 +58,20 @@ async def test_a_bad_profile_keeps_the_last_good_one_and_says_once_which_field_i
         (complaint,) = caplog.messages
         assert "'hashed'" in complaint
         assert "profile.scorers[0].parameters.half_life_s: expected `float`, got `str`" in complaint
+
+
+async def test_a_changed_weight_of_a_tenant_is_followed():
+    async with dispatch_house() as house:
+        await house.dispatcher()
+        agent = await house.agent("p1", slots=1)
+        await house.post(*[f"a{number}" for number in range(6)], tenant="a")
+        await house.post(*[f"b{number}" for number in range(6)], tenant="b")
+        await house.pool(weights={"b": 4.0})
+        served = []
+        for _ in range(6):
+            (rid,) = agent.waiting_rids
+            served.append(rid[0])
+            await agent.start(rid)
+            await agent.finish(rid, usage=Usage(1000, 0, 0))
+            await house.settle()
+        assert served.count("b") >= 4, served

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
 from matrixinfer.handlers.api.conditions import find
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
@@ -160,3 +161,34 @@ def test_an_adapter_name_is_a_name_too(world):
     world.settle()
     assert world.route("b").adapters == ["poet"]
     assert world.route("a") is None
+
+
+SCHEDULED = """
+apiVersion: matrixinfer.ai/v1alpha1
+kind: ModelServer
+metadata: {name: pool}
+spec:
+  inferenceEngine: Simulated
+  workloadSelector: {matchLabels: {app: x}}
+  dispatch:
+    profile:
+      name: sticky
+      filters: [{name: ready}]
+      scorers: [{name: session_affinity, weight: 2, parameters: {keep_s: 60}}]
+      picker: {name: power_of_two}
+    tenantWeights: {gold: 2, free: 0.5}
+"""
+
+
+def test_a_modelserver_says_how_its_pool_is_scheduled_and_what_its_tenants_weigh(world):
+    assert (world.pool("pool").profile, world.pool("pool").weights) == (Profile(), {})
+    world.write(SCHEDULED)
+    world.settle()
+    pool = world.pool("pool")
+    assert pool.profile == Profile(
+        "sticky",
+        [Plugin("ready")],
+        [WeightedPlugin("session_affinity", 2.0, {"keep_s": 60})],
+        Plugin("power_of_two"),
+    )
+    assert pool.weights == {"gold": 2.0, "free": 0.5}

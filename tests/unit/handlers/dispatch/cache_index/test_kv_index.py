@@ -63,6 +63,10 @@ def test_when_it_is_clean_it_keeps_just_the_blocks_that_somebody_has(history):
     assert len(index) == len(naive)
 
 
+ROUNDING = 1e-6
+"""The two add weighted tokens up in another order."""
+
+
 @settings(deadline=None)
 @given(histories, st.integers(1, 6), st.integers(2, 5), chains)
 def test_without_enough_room_it_claims_less_but_never_more(history, capacity_blocks, capacity_sets, question):
@@ -70,7 +74,7 @@ def test_without_enough_room_it_claims_less_but_never_more(history, capacity_blo
     naive = live_through(history, index)
 
     claimed, there = index.matches(question), naive.matches(question)
-    assert all(tokens <= there.get(pod, 0) for pod, tokens in claimed.items())
+    assert all(tokens <= there.get(pod, 0) + ROUNDING for pod, tokens in claimed.items())
     assert len(index) <= capacity_blocks
 
 

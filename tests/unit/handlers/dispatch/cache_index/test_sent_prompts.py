@@ -6,7 +6,7 @@ from matrixinfer.bus.block_hashes import BLOCK_TOKENS, block_hashes
 from matrixinfer.handlers.dispatch.cache_index.sent_prompts import SentPrompts
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
-from unit.handlers.dispatch.test_queue import request
+from support.fair_queue import waiting
 
 
 def a_pod(name: str = "p1", boot: str = "b1", kv_capacity_tokens: int = 0) -> Pod:
@@ -17,7 +17,7 @@ def a_pod(name: str = "p1", boot: str = "b1", kv_capacity_tokens: int = 0) -> Po
 
 
 def a_prompt(number: int, blocks: int = 3) -> Request:
-    asked = request(number)
+    asked = waiting(order=number)
     asked.block_hashes = block_hashes([number] * blocks * BLOCK_TOKENS)
     return asked
 
@@ -57,5 +57,5 @@ def test_no_more_is_believed_than_the_pods_cache_has_room_for():
 
 def test_a_prompt_without_blocks_teaches_nothing():
     sent = SentPrompts()
-    sent.placed(request(1), a_pod(), 1.0)
+    sent.placed(waiting(order=1), a_pod(), 1.0)
     assert sent.matches(b"") == {}

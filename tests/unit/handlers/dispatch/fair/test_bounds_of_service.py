@@ -86,7 +86,7 @@ def test_predictions_and_locality_widen_the_bound_by_the_quantum_and_the_error(a
     while waits["a"] and waits["b"]:
         request = take(queue, 0.0, lambda request: request.order % (request.prompt_tokens + 1))
         waits[request.tenant] -= 1
-        served[request.tenant] += queue.cost(request.prompt_tokens, outputs[request.key])
+        served[request.tenant] += request.prompt_tokens + 2 * outputs[request.key]
         differences.append(served["a"] - served["b"])
         running = at_pods[request.tenant]
         running.append(request)

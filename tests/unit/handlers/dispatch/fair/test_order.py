@@ -245,3 +245,28 @@ def test_a_second_charge_takes_the_place_of_the_first():
 def test_a_setting_without_a_meaning_is_refused_by_its_name(field, value):
     with pytest.raises(ValueError, match=field):
         FairSettings(**{field: value})
+
+
+def test_weights_that_change_count_from_then_on():
+    queue = FairQueue(FairSettings(quantum_tokens=0))
+    for _ in range(12):
+        for tenant in ("a", "b"):
+            queue.push(waiting(tenant, prompt_tokens=100))
+    served = {"a": 0, "b": 0}
+
+    def serve(count: int) -> None:
+        for _ in range(count):
+            head = queue.head(0.0)
+            assert head is not None
+            queue.remove(head)
+            queue.charge(head)
+            served[head.tenant] += 1
+
+    serve(6)
+    assert served == {"a": 3, "b": 3}
+    queue.reweigh({"b": 3.0})
+    serve(8)
+    assert served == {"a": 5, "b": 9}
+    queue.reweigh({})
+    serve(4)
+    assert served == {"a": 7, "b": 11}

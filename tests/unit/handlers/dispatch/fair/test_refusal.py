@@ -113,7 +113,7 @@ def ticked(
     """So many virtual tokens in each second, as one request."""
     for second in range(seconds):
         if finished:
-            rate.finished(finished)
+            rate.placed(finished)
         rate.tick(begin + second, is_backlogged=backlogged, pods=pods)
     return begin + seconds
 

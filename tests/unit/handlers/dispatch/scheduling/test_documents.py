@@ -8,12 +8,15 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
 from matrixinfer.bus.contracts.profile import Profile, WeightedPlugin
+from matrixinfer.handlers.api.dispatch import Dispatch
 from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
 from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN, Registry
+from matrixinfer.handlers.reconcile import modelserver
 from support.checkout import ROOT
-from support.scheduling import NOW, a_pod, a_request, surroundings
+from support.scheduling import NOW, a_pod, a_request, a_scheduler, surroundings
 
 PLUGINS = (ROOT / "docs/plugins.md").read_text()
 WRITE = (ROOT / "docs/write-a-scorer.md").read_text()
@@ -52,3 +55,11 @@ def test_the_example_of_a_scorer_runs_in_a_profile():
         ("large", 1.0),
         ("small", 0.25),
     ]
+
+
+def test_the_profile_of_the_page_is_one_that_a_modelserver_takes_and_dispatch_can_use():
+    (example,) = re.findall(r"```yaml\n(.*?)```", PLUGINS, re.DOTALL)
+    chosen = Dispatch.model_validate(yaml.safe_load(example)["spec"]["dispatch"])
+    pool = modelserver.profile_of(chosen.profile)
+    assert a_scheduler(pool).name == "sticky"
+    assert chosen.tenant_weights == {"gold": 2.0}
