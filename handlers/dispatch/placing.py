@@ -35,8 +35,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     candidates: list[Candidate]
     policy: str
     waiting: int = 0
-    seen: Seen | None = None
     fairness: Fairness | None = None
+    seen: Seen | None = None
 
 
 class Placing:
@@ -88,6 +88,7 @@ class Placing:
     def _put(self, request: Request, choice: Choice, now: float) -> Placement:
         work, pod = request.next_work(), choice.pod
         request.cached_tokens = min(choice.cached_tokens, request.prompt_tokens)
+        fairness = self._ledger.queue.fairness(request)
         self._affinities.forget(request)
         self._ledger.drain_rate.placed(self._ledger.queue.waiting_cost(request))
         self._ledger.place(request, pod, work, now)
@@ -104,4 +105,5 @@ class Placing:
             policy=self._scheduler.name,
             waiting=len(self._ledger.queue),
             seen=choice.seen,
+            fairness=fairness,
         )

@@ -65,7 +65,7 @@ def _headline(decision: Decision) -> str:
     behind = f" ({decision.waiting:,} behind it)" if decision.waiting else ""
     adapter = f", adapter {decision.adapter}" if decision.adapter else ""
     fair = ""
-    if (fairness := decision.fairness) is not None:
+    if (fairness := decision.fairness) is not None and fairness.tenants > 1:
         fair = (
             f"; its tenant had had {fairness.counter - fairness.least:,.0f} weighted tokens more than whoever of "
             f"{fairness.tenants} had least"

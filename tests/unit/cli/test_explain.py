@@ -90,6 +90,9 @@ def test_the_fair_queues_counters_are_told_where_they_are_recorded():
     fair = msgspec.structs.replace(batch.decisions[0], fairness=Fairness(5000.0, 2000.0, 3))
     said = text_of(explanation.explanation(story_of("r1", [msgspec.structs.replace(batch, decisions=[fair])])))
     assert "its tenant had had 3,000 weighted tokens more than whoever of 3 had least" in said
+    alone = msgspec.structs.replace(fair, fairness=Fairness(5000.0, 5000.0, 1))
+    said = text_of(explanation.explanation(story_of("r1", [msgspec.structs.replace(batch, decisions=[alone])])))
+    assert "had least" not in said
 
 
 def test_a_refused_request_tells_why_and_how_long_it_waited():

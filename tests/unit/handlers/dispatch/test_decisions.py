@@ -11,10 +11,16 @@ from support.dispatch import DispatchHouse, dispatch_house
 from support.scripted import MS, NS
 
 
-async def story(house: DispatchHouse, rid: str) -> Story:
+async def records(house: DispatchHouse) -> list[DecisionBatch]:
+    """All of them; to be asked once."""
     await house.pass_time(1.5)
-    batches = await house.read("DECISIONS", house.bus.subjects.decision(NS, MS))
-    return story_of(rid, [decode(batch, DecisionBatch) for batch in batches])
+    return [
+        decode(batch, DecisionBatch) for batch in await house.read("DECISIONS", house.bus.subjects.decision(NS, MS))
+    ]
+
+
+async def story(house: DispatchHouse, rid: str) -> Story:
+    return story_of(rid, await records(house))
 
 
 async def test_a_placement_is_followed_by_its_first_token_and_its_end():
@@ -79,3 +85,18 @@ async def test_many_decisions_share_what_they_saw_of_a_pod():
         await house.post(*[f"r{number}" for number in range(20)])
         found = await story(house, "r0")
         assert len(found.steps[0].sights) < 5
+
+
+async def test_the_counters_of_the_fair_queue_are_in_the_record_as_they_were_before_the_charge():
+    async with dispatch_house() as house:
+        await house.dispatcher()
+        await house.post("a", tenant="one", prompt_tokens=1000)
+        await house.post("b", tenant="two", prompt_tokens=1000)
+        await house.agent("p1", slots=2)
+        batches = await records(house)
+        first, second = [story_of(rid, batches).steps[0].decision for rid in "ab"]
+        assert first.fairness is not None
+        assert (first.fairness.counter, first.fairness.least, first.fairness.tenants) == (0.0, 0.0, 2)
+        assert second.fairness is not None
+        assert (second.fairness.counter, second.fairness.tenants) == (0.0, 1)
+        assert (first.waiting, second.waiting) == (1, 0)
