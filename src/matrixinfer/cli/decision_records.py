@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matrixinfer.bus.ports import Delivery
 
 STREAM = "DECISIONS"
-_IN_HAND = 256
+_IN_HAND = 64
 _ALL = 1_000_000
 _POLL_S = 0.02
 _UNUSED_S = 30.0

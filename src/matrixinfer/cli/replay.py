@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from matrixinfer.cli.running import BusOption, DataOption, connected
 
 if TYPE_CHECKING:
     from matrixinfer.bus.contracts.decision import DecisionBatch
+    from matrixinfer.handlers.dispatch.hindsight.replay import Changes, Replay
     from matrixinfer.handlers.dispatch.scheduling.runtime import ProfileScheduler
 
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -23,10 +25,10 @@ ProfileOption = Annotated[
     Path, typer.Option("--profile", metavar="FILE", help="YAML: name, filters, scorers, picker. {} is the default's.")
 ]
 SinceOption = Annotated[str, typer.Option("--since", metavar="TIME", help="How far back: 30s, 15m, 1h.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N decisions.")]
-ServerOption = Annotated[
-    str | None, typer.Option("--modelserver", metavar="[NAMESPACE/]NAME", help="Whose; needed where there are several.")
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N decisions of a pool.")
 ]
+ServerOption = Annotated[str | None, typer.Option("--modelserver", metavar="[NAMESPACE/]NAME", help="Only this one's.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -49,28 +51,59 @@ def replay(
 
     Example: matrixinfer replay --profile other.yaml --since 15m
     """
-    from random import Random
-
     from matrixinfer.cli.replay_table import as_json, report
-    from matrixinfer.handlers.dispatch.hindsight.replay import Replay
 
-    scheduler, span_s = _compiled(profile), seconds(since)
-    batches = one_pool(asyncio.run(_batches(span_s, bus, data)), modelserver)
-    again = Replay(scheduler, Random(0))
-    decisions = sorted(
-        [(decision, batch.sights) for batch in batches for decision in batch.decisions], key=lambda each: each[0].at
-    )
-    for decision, sights in decisions[:limit]:
-        again.decide(decision, sights)
-    pool = f"{batches[0].namespace}/{batches[0].modelserver}"
+    new_scheduler, span_s = _compiled(profile), seconds(since)
+    replays = Replays(new_scheduler, modelserver, limit)
+    asyncio.run(_read(span_s, replays.take, bus, data))
+    changes, name = replays.changes(), new_scheduler().name
     if output is Output.JSON:
-        typer.echo(as_json(again.changes, pool, scheduler.name))
+        typer.echo(as_json(changes, name))
         return
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
-    for part in report(again.changes, pool, scheduler.name):
-        console.print(part, soft_wrap=isinstance(part, str))
+    for pool, of_pool in changes.items():
+        for part in report(of_pool, pool, name):
+            console.print(part, soft_wrap=isinstance(part, str))
+
+
+class Replays:
+    """One for each pool, fed by batches as they are read: an hour of records does not fit into memory."""
+
+    def __init__(self, new_scheduler: Callable[[], ProfileScheduler], wanted: str | None, limit: int | None) -> None:
+        self._new_scheduler = new_scheduler
+        self._wanted = wanted if wanted is None or "/" in wanted else f"default/{wanted}"
+        self._limit = limit
+        self._pools: dict[str, Replay] = {}
+
+    def take(self, batch: DecisionBatch) -> None:
+        from random import Random
+
+        from matrixinfer.handlers.dispatch.hindsight.replay import Replay
+
+        pool = f"{batch.namespace}/{batch.modelserver}"
+        if not batch.decisions:
+            return
+        again = self._pools.get(pool)
+        if again is None:
+            again = self._pools[pool] = Replay(self._new_scheduler(), Random(0))
+        if self._wanted in (None, pool):
+            for decision in batch.decisions:
+                if self._limit is None or again.changes.decisions < self._limit:
+                    again.decide(decision, batch.sights)
+
+    def changes(self) -> dict[str, Changes]:
+        """By pool. Raises CliError when there is nothing to show."""
+        if not self._pools:
+            raise CliError(
+                "no decisions are recorded for that time: send some requests, or look further back with --since"
+            )
+        if self._wanted is not None and self._wanted not in self._pools:
+            known = ", ".join(sorted(self._pools))
+            raise CliError(f"no decisions of {self._wanted} are recorded for that time; there are some of: {known}")
+        shown = [self._wanted] if self._wanted is not None else sorted(self._pools)
+        return {pool: self._pools[pool].changes for pool in shown}
 
 
 def seconds(text: str) -> float:
@@ -81,25 +114,8 @@ def seconds(text: str) -> float:
     return float(found[1]) * UNITS_S[found[2]]
 
 
-def one_pool(batches: list[DecisionBatch], wanted: str | None) -> list[DecisionBatch]:
-    """Those of the wanted pool, or of the only one that there is. Raises CliError when that is none, or not clear."""
-    by_pool: dict[str, list[DecisionBatch]] = {}
-    for batch in batches:
-        if batch.decisions:
-            by_pool.setdefault(f"{batch.namespace}/{batch.modelserver}", []).append(batch)
-    if not by_pool:
-        raise CliError("no decisions are recorded for that time: send some requests, or look further back with --since")
-    if wanted is None and len(by_pool) == 1:
-        return next(iter(by_pool.values()))
-    name = wanted if wanted is None or "/" in wanted else f"default/{wanted}"
-    if name not in by_pool:
-        what = "there are several pools" if wanted is None else f"there are no decisions of {name}"
-        raise CliError(f"{what}; say --modelserver with one of: {', '.join(sorted(by_pool))}")
-    return by_pool[name]
-
-
-def _compiled(path: Path) -> ProfileScheduler:
-    """Raises CliError, naming the field that is wrong."""
+def _compiled(path: Path) -> Callable[[], ProfileScheduler]:
+    """Makes schedulers of the file's profile. Raises CliError, naming the field that is wrong."""
     from matrixinfer.cli.objects import read_text
     from matrixinfer.cli.profile_file import parse_profile
     from matrixinfer.handlers.dispatch.errors import BadProfile
@@ -110,19 +126,19 @@ def _compiled(path: Path) -> ProfileScheduler:
     def warn(sentence: str) -> None:
         typer.echo(f"warning: {sentence}", err=True)
 
+    surroundings = Surroundings(lambda: 0.0, warn)
     try:
-        profile = parse_profile(read_text(str(path)), str(path))
-        return compile_profile(profile, installed(), Surroundings(lambda: 0.0, warn))
+        profile, plugins = parse_profile(read_text(str(path)), str(path)), installed()
+        compile_profile(profile, plugins, surroundings)
     except BadProfile as error:
         raise CliError(f"{path}: {error}") from error
+    return lambda: compile_profile(profile, plugins, surroundings)
 
 
-async def _batches(span_s: float, bus_url: str | None, data: Path | None) -> list[DecisionBatch]:
+async def _read(span_s: float, take: Callable[[DecisionBatch], None], bus_url: str | None, data: Path | None) -> None:
     from matrixinfer.bus.contracts import decode
     from matrixinfer.bus.contracts.decision import DecisionBatch
     from matrixinfer.cli.decision_records import read
 
-    batches: list[DecisionBatch] = []
     async with connected(bus_url, data) as bus:
-        await read(bus, bus.clock.now() - span_s, lambda encoded: batches.append(decode(encoded, DecisionBatch)))
-    return batches
+        await read(bus, bus.clock.now() - span_s, lambda encoded: take(decode(encoded, DecisionBatch)))

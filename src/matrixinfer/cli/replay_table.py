@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 from rich.table import Table
@@ -38,11 +38,15 @@ def report(changes: Changes, pool: str, profile: str) -> Iterator[str | Table]:
     yield _belief(changes)
 
 
-def as_json(changes: Changes, pool: str, profile: str) -> str:
-    """The same numbers."""
+def as_json(by_pool: Mapping[str, Changes], profile: str) -> str:
+    """The same numbers, of each pool."""
+    shown = {"profile": profile, "pools": {pool: _numbers(changes) for pool, changes in by_pool.items()}}
+    return msgspec.json.format(msgspec.json.encode(shown)).decode()
+
+
+def _numbers(changes: Changes) -> dict[str, object]:
     shown = {field.name: getattr(changes, field.name) for field in dataclasses.fields(changes)}
-    shown["examples"] = [_example(verdict) for verdict in changes.examples]
-    return msgspec.json.format(msgspec.json.encode({"pool": pool, "profile": profile, **shown})).decode()
+    return {**shown, "examples": [_example(verdict) for verdict in changes.examples]}
 
 
 def _example(verdict: Verdict) -> dict[str, object]:

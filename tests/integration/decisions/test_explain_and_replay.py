@@ -68,7 +68,8 @@ async def test_requests_are_explained_and_decided_again(house: House, tmp_path: 
 
     profile = tmp_path / "profile.yaml"
     profile.write_text("{}")
-    same = json.loads((await cli(house, "replay", "--profile", str(profile), "-o", "json")).out)
+    found = await cli(house, "replay", "--profile", str(profile), "-o", "json")
+    (same,) = json.loads(found.out)["pools"].values()
     assert same["decisions"] == same["complete"] >= 21
     assert (same["moved"], same["before"]) == (0, same["after"])
 

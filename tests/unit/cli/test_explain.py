@@ -27,7 +27,7 @@ from matrixinfer.cli.decision_records import read
 from matrixinfer.cli.errors import CliError
 from matrixinfer.cli.explain import bare_id, stored_at
 from matrixinfer.cli.profile_file import parse_profile
-from matrixinfer.cli.replay import one_pool, seconds
+from matrixinfer.cli.replay import Replays, seconds
 from matrixinfer.handlers.dispatch.hindsight.replay import Replay
 from matrixinfer.handlers.dispatch.hindsight.story import story_of
 from support.recorded import decided
@@ -161,7 +161,7 @@ def test_a_replay_tells_what_would_have_changed_and_how_far_to_believe_it():
     assert "r0: busy → idle" in said
     assert "Exact: of 4 decisions every candidate is recorded; 4 of them change." in said
     assert "not played on" in said
-    shown = json.loads(replay_table.as_json(again.changes, "default/qwen", "few"))
+    shown = json.loads(replay_table.as_json({"default/qwen": again.changes}, "few"))["pools"]["default/qwen"]
     assert (shown["moved"], shown["after"], shown["examples"][0]["pod"]) == (4, {"idle": 4}, "idle")
 
 
@@ -184,17 +184,27 @@ def test_what_is_no_span_is_refused(text: str):
         seconds(text)
 
 
-def test_one_of_several_pools_has_to_be_named():
-    decision = a_recorded_batch().decisions[0]
-    one, other = [DecisionBatch("default", name, 1, [decision]) for name in ("a", "b")]
-    assert one_pool([one], None) == [one]
-    assert one_pool([one, other], "b") == one_pool([one, other], "default/b") == [other]
-    with pytest.raises(CliError, match="several pools; say --modelserver with one of: default/a, default/b"):
-        one_pool([one, other], None)
-    with pytest.raises(CliError, match="no decisions of default/c"):
-        one_pool([one], "c")
+def replays(*batches: DecisionBatch, wanted: str | None = None, limit: int | None = None) -> dict[str, int]:
+    """Pool → decisions that were decided again."""
+    made = Replays(lambda: a_scheduler(FEW), wanted, limit)
+    for batch in batches:
+        made.take(batch)
+    return {pool: changes.decisions for pool, changes in made.changes().items()}
+
+
+def test_each_pool_is_replayed_for_itself_up_to_the_limit():
+    batch = a_recorded_batch()
+    a, b = [msgspec.structs.replace(batch, namespace="default", modelserver=name) for name in ("a", "b")]
+    nothing = DecisionBatch("default", "c", 1, [])
+    assert replays(b, a, b, nothing) == {"default/a": 1, "default/b": 2}
+    assert replays(b, a, b, limit=1) == {"default/a": 1, "default/b": 1}
+    assert replays(b, a, b, wanted="b") == replays(b, a, b, wanted="default/b") == {"default/b": 2}
+    with pytest.raises(
+        CliError, match="no decisions of default/c are recorded for that time; there are some of: default/a"
+    ):
+        replays(a, nothing, wanted="c")
     with pytest.raises(CliError, match="no decisions are recorded"):
-        one_pool([], None)
+        replays(nothing)
 
 
 # -- a profile's file
