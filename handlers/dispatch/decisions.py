@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from typing import cast
+
+from msgspec import Raw
 
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import encode
@@ -34,10 +37,13 @@ CLIENT_GONE = 499
 
 
 class _Batch:
-    """What waits for its message. A pod's sight is in it once, however many decisions saw it."""
+    """What waits for its message. A pod's sight is in it once, however many decisions saw it.
+
+    `decisions` are encoded at once: thousands of small objects that live for a second keep the garbage collector busy.
+    """
 
     def __init__(self) -> None:
-        self.decisions: list[Decision] = []
+        self.decisions: list[Raw] = []
         self.sights: list[PodSight] = []
         self.first_tokens: list[FirstToken] = []
         self.endings: list[Ending] = []
@@ -72,31 +78,30 @@ class DecisionLog:
 
     def record(self, placement: Placement) -> None:
         request, work, batch = placement.request, placement.work, self._batch
-        batch.decisions.append(
-            Decision(
-                work.rid,
-                work.attempt,
-                work.hop,
-                request.tenant,
-                placement.pod,
-                placement.boot,
-                self._bus.clock.now(),
-                placement.queued_s,
-                request.prompt_tokens,
-                placement.candidates,
-                placement.policy,
-                request.output_tokens,
-                request.cached_tokens,
-                request.priority,
-                request.adapter,
-                request.session,
-                request.block_hashes[:_HASH_BYTES],
-                list(request.near),
-                placement.waiting,
-                placement.fairness,
-                batch.inputs(placement.seen) if placement.seen is not None else None,
-            )
+        decision = Decision(
+            work.rid,
+            work.attempt,
+            work.hop,
+            request.tenant,
+            placement.pod,
+            placement.boot,
+            self._bus.clock.now(),
+            placement.queued_s,
+            request.prompt_tokens,
+            placement.candidates,
+            placement.policy,
+            request.output_tokens,
+            request.cached_tokens,
+            request.priority,
+            request.adapter,
+            request.session,
+            request.block_hashes[:_HASH_BYTES],
+            list(request.near),
+            placement.waiting,
+            placement.fairness,
+            batch.inputs(placement.seen) if placement.seen is not None else None,
         )
+        batch.decisions.append(Raw(encode(decision)))
 
     def follow(self, effects: Effects, now: float) -> None:
         """What became of requests."""
@@ -128,7 +133,7 @@ class DecisionLog:
             shard.namespace,
             shard.modelserver,
             epoch,
-            batch.decisions,
+            cast("list[Decision]", batch.decisions),  # encoded as they are, and so decoded as what they are
             shard=shard.shard,
             sights=batch.sights,
             first_tokens=batch.first_tokens,
