@@ -154,6 +154,10 @@ class Subjects:
     def decision(self, namespace: str, modelserver: str) -> str:
         return f"{self.prefix}.decision.{escape(namespace)}.{escape(modelserver)}"
 
+    def decision_filter(self) -> str:
+        """Of every pool."""
+        return f"{self.prefix}.decision.*.*"
+
     def dead(self, stream: str) -> str:
         return f"{self.prefix}.dead.{escape(stream)}"
 

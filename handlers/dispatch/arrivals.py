@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import Enum, auto
 
 from matrixinfer.bus.contracts.envelope import Envelope
@@ -78,7 +79,7 @@ class Arrivals:
             gateway=envelope.gateway,
             prompt_tokens=envelope.prompt_tokens or envelope.size_bytes // BYTES_PER_TOKEN,
             priority=envelope.priority,
-            session=envelope.session,
+            session=session_digest(envelope.session),
             adapter=envelope.adapter,
             max_tokens=envelope.max_tokens,
             output_tokens=self._ledger.queue.expected_output_tokens(envelope.tenant, envelope.max_tokens),
@@ -110,3 +111,8 @@ class Arrivals:
         request.hop = sighting.hop
         ledger.admit(request)
         return Arrival.QUEUED
+
+
+def session_digest(session: str) -> str:
+    """What dispatch knows a session by: its name is the client's, and is in no record. Empty stays empty."""
+    return hashlib.blake2b(session.encode(), digest_size=8).hexdigest() if session else ""

@@ -17,6 +17,7 @@ from matrixinfer.handlers.dispatch.scheduling.port import Knowledge
 from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
 from matrixinfer.handlers.dispatch.scheduling.registry import installed
 from matrixinfer.handlers.dispatch.scheduling.runtime import Surroundings
+from matrixinfer.handlers.dispatch.scheduling.witness import Witness
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 
 logger = logging.getLogger("matrixinfer.dispatch.scheduling")
@@ -29,7 +30,8 @@ async def run(settings: DispatchSettings, bus: Bus, stop: asyncio.Event) -> None
     def new_scheduler(caches: ToldCaches) -> LiveScheduler:
         sent = SentPrompts()
         knowledge = Knowledge(exact=caches, approximate=sent)
-        surroundings = Surroundings(time.perf_counter, logger.warning, knowledge, settings.candidates)
+        witness = Witness()
+        surroundings = Surroundings(time.perf_counter, logger.warning, knowledge, settings.candidates, witness)
         return LiveScheduler(lambda profile: compile_profile(profile, plugins, surroundings), on_pods=sent.retain)
 
     await Dispatcher(settings, bus, FairQueue, new_scheduler, Random()).run(stop)

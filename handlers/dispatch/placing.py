@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from matrixinfer.bus.contracts.decision import Candidate
+from matrixinfer.bus.contracts.decision import Candidate, Fairness
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.handlers.dispatch.affinity import Affinities
 from matrixinfer.handlers.dispatch.chance import Rng
@@ -15,14 +15,17 @@ from matrixinfer.handlers.dispatch.passing_over import PassingOver
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 from matrixinfer.handlers.dispatch.reservation import Reservation
-from matrixinfer.handlers.dispatch.scheduling.port import Choice, Scheduler
+from matrixinfer.handlers.dispatch.scheduling.port import Choice, Scheduler, Seen
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 
 _SKIPPED_IN_A_ROUND = 32
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """`work` of `request` goes to `pod`, which speaks under `boot`. `policy` names the profile that chose it."""
+    """`work` of `request` goes to `pod`, which speaks under `boot`. `policy` names the profile that chose it.
+
+    `waiting` requests were in the queue then; `seen` and `fairness` are for the record.
+    """
 
     request: Request
     work: WorkKey
@@ -33,6 +36,9 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     queued_s: float
     candidates: list[Candidate]
     policy: str
+    waiting: int = 0
+    fairness: Fairness | None = None
+    seen: Seen | None = None
 
 
 class Placing:
@@ -117,6 +123,7 @@ class Placing:
     def _put(self, request: Request, choice: Choice, now: float) -> Placement:
         work, pod = request.next_work(), choice.pod
         request.cached_tokens = min(choice.cached_tokens, request.prompt_tokens)
+        fairness = self._ledger.queue.fairness(request)
         self._affinities.forget(request)
         self._ledger.drain_rate.placed(self._ledger.queue.waiting_cost(request))
         self._ledger.place(request, pod, work, now)
@@ -131,4 +138,7 @@ class Placing:
             queued_s=now - request.since,
             candidates=choice.candidates,
             policy=self._scheduler.name,
+            waiting=len(self._ledger.queue),
+            seen=choice.seen,
+            fairness=fairness,
         )

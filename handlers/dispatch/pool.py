@@ -213,7 +213,9 @@ class PoolDispatcher:
         now = self._monotonic()
         if self._may_act(now):
             for item in notice.requests:
-                await self._act(self.state.cancel((item.rid, item.attempt), item.remaining_s, now))
+                effects = self.state.cancel((item.rid, item.attempt), item.remaining_s, now)
+                self._decisions.client_gone(effects.acknowledged, now)
+                await self._act(effects)
 
     def list_pods(self, pods: ShardPods) -> None:
         """The shard's pods by SERVING; new ones are asked what they have."""
@@ -246,8 +248,11 @@ class PoolDispatcher:
                 logger.info("%s is scheduled by the profile %r", self.shard.claim_name, self._scheduler.name)
 
     async def drop_gateway(self, gateway: str) -> None:
-        if self._may_act(self._monotonic()):
-            await self._act(self.state.drop_gateway(gateway))
+        now = self._monotonic()
+        if self._may_act(now):
+            effects = self.state.drop_gateway(gateway)
+            self._decisions.client_gone(effects.acknowledged, now)
+            await self._act(effects)
 
     def knows_all(self) -> bool:
         """True when whatever this shard's stream holds was seen here: who is not known then never came."""
@@ -293,6 +298,7 @@ class PoolDispatcher:
         await self._pump(self._monotonic())
 
     async def _carry_out(self, effects: Effects) -> None:
+        self._decisions.follow(effects, self._monotonic())
         await self._outbox.carry_out(self.shard.namespace, effects)
         if effects.has_deaths:
             await self._death_toll.keep(self.state.deaths, self.state.epoch, self._monotonic())

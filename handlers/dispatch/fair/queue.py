@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from matrixinfer.bus.contracts.decision import Fairness
 from matrixinfer.handlers.dispatch.fair.accounts import Accounts, FairnessSnapshot
 from matrixinfer.handlers.dispatch.fair.bands import Bands
 from matrixinfer.handlers.dispatch.fair.billing import Billing
@@ -224,6 +225,11 @@ class FairQueue:
         return too_late(
             self._whereabouts.ahead_of_new(request.tenant, self._priority(request)), rate_per_s, remaining_s
         )
+
+    def fairness(self, request: Request) -> Fairness:
+        """What its tenant has had, beside whoever waits and had least: for the record, before `charge`."""
+        counter, least = self._accounts.find(request.tenant).counter, self._bands.least()
+        return Fairness(counter, counter if least is None else least, self._accounts.waiting())
 
     def remembered_tenants(self) -> int:
         """Those with requests here or at pods, and idle ones whose counters matter still: for a gauge."""
