@@ -12,7 +12,8 @@ from matrixinfer.bus.contracts.load import Snapshot, WorkKey
 
 
 class Footprint(msgspec.Struct, frozen=True, gc=False):
-    """`prefill_tokens` are those of the prompt that the pod has to compute, `kv_tokens` prompt and predicted output.
+    """`prefill_tokens` are those of the prompt that the pod has to compute, `kv_tokens` prompt and predicted output, of
+    which `output_tokens` are the output.
 
     `ahead_tokens` had to be computed at the pod when this was placed, its own included: what its first token waits for.
     `placed_at` is 0 for a guess about work that another dispatcher placed.
@@ -22,6 +23,7 @@ class Footprint(msgspec.Struct, frozen=True, gc=False):
     kv_tokens: int
     ahead_tokens: int = 0
     placed_at: float = 0.0
+    output_tokens: int = 0
 
 
 class Wait(NamedTuple):
@@ -45,11 +47,11 @@ class Footprints:
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, work: WorkKey, prefill_tokens: int, kv_tokens: int, now: float) -> None:
+    def add(self, work: WorkKey, prefill_tokens: int, kv_tokens: int, now: float, *, output_tokens: int = 0) -> None:
         """Work was placed. Placing the same again changes nothing."""
         if work not in self._held:
             ahead_tokens = self.prefill_tokens + prefill_tokens
-            self._hold(work, Footprint(prefill_tokens, kv_tokens, ahead_tokens, now))
+            self._hold(work, Footprint(prefill_tokens, kv_tokens, ahead_tokens, now, output_tokens))
 
     def start(self, work: WorkKey, now: float) -> Wait | None:
         """Its first token came; how long it took, for work that was placed here."""
@@ -72,7 +74,7 @@ class Footprints:
 
     def agree(self, snapshot: Snapshot, unreported: Iterable[WorkKey]) -> None:
         """Hold just what the pod reports and what it cannot have reported yet. Work of which nothing is known counts
-        with the mean of what the pod has."""
+        with the mean of what the pod has. What is running takes what the engine tells, where it tells that."""
         present = {*snapshot.running, *snapshot.waiting, *unreported}
         for work in self._held.keys() - present:
             self.end(work)
@@ -80,6 +82,25 @@ class Footprints:
             self._guess(snapshot)
         for work in snapshot.running:
             self.start(work, 0.0)
+        if snapshot.running_tokens > 0:
+            self._correct(snapshot.running, snapshot.running_tokens)
+
+    def _correct(self, running: Iterable[WorkKey], reported_tokens: int) -> None:
+        """Prompts are only guessed at until they run. Together, running work takes no less than it takes now, and no
+        more than that and its whole output; where the prediction is outside, its prompts make up for the difference,
+        each by its share."""
+        held = {work: self._held[work] for work in running if work in self._held}
+        predicted_tokens = sum([footprint.kv_tokens for footprint in held.values()])
+        output_tokens = sum([footprint.output_tokens for footprint in held.values()])
+        surplus = predicted_tokens - max(reported_tokens, min(predicted_tokens, reported_tokens + output_tokens))
+        prompt_tokens = predicted_tokens - output_tokens
+        if not surplus:
+            return
+        for work, footprint in held.items():
+            own_tokens = footprint.kv_tokens - footprint.output_tokens
+            share = surplus * own_tokens // prompt_tokens if prompt_tokens else surplus // len(held)
+            self._held[work] = msgspec.structs.replace(footprint, kv_tokens=footprint.kv_tokens - share)
+            self.kv_tokens -= share
 
     def _guess(self, snapshot: Snapshot) -> None:
         waiting_tokens = snapshot.waiting_tokens // max(1, len(snapshot.waiting))
