@@ -31,11 +31,11 @@ class LiveScheduler:
 
     def follow(self, profile: Profile) -> bool:
         """Schedule by `profile` from now on; False when that is done already. Raises BadProfile, once for each change,
-        and then stays as it was."""
+        and then stays as it was. Plug-ins that are the same in both keep what they learned."""
         if profile == self._profile:
             return False
         self._profile = profile
-        self._current = self._compiled(profile)
+        self._current = self._compiled(profile).succeeding(self._current)
         return True
 
     def list_pods(self, names: Collection[str]) -> None:
