@@ -29,6 +29,6 @@ async def run(settings: DispatchSettings, bus: Bus, stop: asyncio.Event) -> None
         sent = SentPrompts()
         knowledge = Knowledge(approximate=sent)
         surroundings = Surroundings(time.perf_counter, logger.warning, knowledge, settings.candidates)
-        return LiveScheduler(lambda profile: compile_profile(profile, plugins, surroundings), on_pods=sent.retain)
+        return LiveScheduler(lambda profile: compile_profile(profile, plugins, surroundings), sent.retain, sent.tick)
 
     await Dispatcher(settings, bus, FairQueue, new_scheduler, Random()).run(stop)

@@ -262,6 +262,7 @@ class PoolDispatcher:
             self._inquiry.ask_silent(pod.name)
         self._inquiry.ask(self.state.fleet.to_ask(now))
         self.state.sweep(now)
+        self._scheduler.tick(self.state.fleet.pods, now)
         await self._act(self.state.expire(now))
         await self._act(self.state.check_pool(is_listed, now))
         await self._reporter.tick(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 from matrixinfer.bus.block_hashes import BLOCK_TOKENS
@@ -9,14 +10,17 @@ from matrixinfer.handlers.dispatch.cache_index.approximate import ApproximateInd
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 
+_SWEEP_EVERY_S = 60.0
+
 
 class SentPrompts:
     """Keeps `Prefixes` and `Learner` of the scheduling port. Of a pod it believes as many blocks as its cache holds."""
 
     def __init__(self, index: ApproximateIndex | None = None) -> None:
-        self._index = index or ApproximateIndex()
+        self._index = ApproximateIndex() if index is None else index
         self._lives: dict[str, tuple[str, int]] = {}
         """Pod → the boot and the capacity in tokens by which it is known."""
+        self._swept_at = -math.inf
 
     def matches(self, block_hashes: bytes, /) -> Mapping[str, float]:
         return self._index.matches(block_hashes)
@@ -36,6 +40,16 @@ class SentPrompts:
         for name in self._lives.keys() - set(pods):
             self._index.dropped(name)
             del self._lives[name]
+
+    def tick(self, pods: Mapping[str, Pod], now: float) -> None:
+        """Forget those of `pods` that were born again since the last prompt, and now and then what is long unused."""
+        reborn = [name for name, (boot, _) in self._lives.items() if name in pods and pods[name].boot != boot]
+        for name in reborn:
+            self._index.dropped(name)
+            del self._lives[name]
+        if now - self._swept_at >= _SWEEP_EVERY_S:
+            self._swept_at = now
+            self._index.sweep(now)
 
     def _meet(self, pod: Pod, known: tuple[str, int] | None) -> None:
         if known is not None and known[0] != pod.boot:

@@ -17,11 +17,15 @@ class LiveScheduler:
     """A Scheduler by the last good profile; by the default one until `follow` says otherwise."""
 
     def __init__(
-        self, compiled: Callable[[Profile], ProfileScheduler], on_pods: Callable[[Collection[str]], None] | None = None
+        self,
+        compiled: Callable[[Profile], ProfileScheduler],
+        on_pods: Callable[[Collection[str]], None] | None = None,
+        on_tick: Callable[[Mapping[str, Pod], float], None] | None = None,
     ) -> None:
-        """`on_pods` is told the names of the pool's pods whenever they change."""
+        """`on_pods` is told the names of the pool's pods whenever they change, `on_tick` the pods and the time."""
         self._compiled = compiled
         self._on_pods = on_pods
+        self._on_tick = on_tick
         self._profile = Profile()
         self._current = compiled(self._profile)
 
@@ -42,6 +46,11 @@ class LiveScheduler:
         """These are the pool's pods: what is known of others can be forgotten."""
         if self._on_pods is not None:
             self._on_pods(names)
+
+    def tick(self, pods: Mapping[str, Pod], now: float) -> None:
+        """What only time brings about. To be called a few times a second."""
+        if self._on_tick is not None:
+            self._on_tick(pods, now)
 
     def timings(self) -> Mapping[str, Timing]:
         """Since the last change of the profile."""

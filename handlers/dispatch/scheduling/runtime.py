@@ -49,11 +49,12 @@ class ProfileScheduler:
         self._timed_calls = plugins.timed_calls(self._stopwatch, safeguard)
         self._decisions = 0
         everybody = plugins.everybody()
+        caches: list[object] = [*surroundings.knowledge]
         self._wanted = [
             safeguard.around(name, plugin.wanted, _nobody) for name, plugin in everybody if isinstance(plugin, Advocate)
         ]
         self._placed = [
-            *[one.placed for one in self._knowledge if isinstance(one, Learner)],
+            *[one.placed for one in caches if isinstance(one, Learner)],
             *[safeguard.around(name, one.placed, _ignored) for name, one in everybody if isinstance(one, Learner)],
         ]
 

@@ -14,7 +14,7 @@ from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 from matrixinfer.handlers.dispatch.scheduling.port import Ask, Learner
-from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN
+from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN, Factory
 from support.scheduling import NOW, a_pod, a_request, a_scheduler, an_ask
 
 ADAPTERS = st.sampled_from(["", "sql", "law"])
@@ -141,8 +141,8 @@ LIMITS: dict[str, list[dict[str, Any]]] = {  # Any: what parameters may be
 
 
 def test_each_plugin_that_can_be_told_something_is_tried_at_its_limits():
-    tables = [BUILT_IN.filters, BUILT_IN.scorers, BUILT_IN.pickers]
-    told = {name for table in tables for name, factory in table.items() if msgspec.structs.fields(factory.parameters)}
+    everybody: dict[str, Factory[Any]] = {**BUILT_IN.filters, **BUILT_IN.scorers, **BUILT_IN.pickers}
+    told = {name for name, factory in everybody.items() if msgspec.structs.fields(factory.parameters)}
     assert set(LIMITS) == told
 
 

@@ -250,7 +250,7 @@ def test_a_pick_that_is_no_candidate_is_told_of_and_the_best_is_taken(index: Any
 
     class Odd(Broken):
         def pick(self, ask: Ask, totals: Sequence[float], rng: Rng) -> int:
-            return index  # type: ignore[no-any-return]
+            return index
 
     told: list[str] = []
     registry = BUILT_IN._replace(pickers={"odd": Factory(NoParameters, Odd)})
