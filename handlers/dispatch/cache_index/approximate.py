@@ -84,8 +84,7 @@ class ApproximateIndex:
         scores: dict[str, float] = {}
         for pods, blocks in longest_runs(self._bits.live, steps, (1.0,)):
             tokens = blocks * BLOCK_TOKENS
-            for name in self._bits.names_of(pods):
-                scores[name] = tokens
+            scores |= dict.fromkeys(self._bits.names_of(pods), tokens)
         return scores
 
     def _memory_of(self, pod: str) -> _Memory:
