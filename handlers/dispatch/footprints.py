@@ -83,23 +83,25 @@ class Footprints:
         for work in snapshot.running:
             self.start(work, 0.0)
         if snapshot.running_tokens > 0:
-            self._correct(snapshot.running, snapshot.running_tokens)
+            self._correct(snapshot)
 
-    def _correct(self, running: Iterable[WorkKey], reported_tokens: int) -> None:
-        """Prompts are only guessed at until they run. Together, running work takes no less than it takes now, and no
-        more than that and its whole output; where the prediction is outside, its prompts make up for the difference,
-        each by its share."""
-        held = {work: self._held[work] for work in running if work in self._held}
-        predicted_tokens = sum([footprint.kv_tokens for footprint in held.values()])
-        output_tokens = sum([footprint.output_tokens for footprint in held.values()])
-        surplus = predicted_tokens - max(reported_tokens, min(predicted_tokens, reported_tokens + output_tokens))
-        prompt_tokens = predicted_tokens - output_tokens
+    def _correct(self, snapshot: Snapshot) -> None:
+        """Prompts are only guessed at until they run. Together, running work takes no more than what the engine tells
+        and its whole output, and no less than what it tells without the prompts that have no first token yet, which
+        the engine may count in. Where the prediction is outside, its prompts make up for it, each by its share."""
+        prompts = {work: held.kv_tokens - held.output_tokens for work, held in self._held.items()}
+        running = {work: prompts[work] for work in snapshot.running}
+        prompt_tokens = sum(running.values())
+        output_tokens = sum([self._held[work].output_tokens for work in running])
+        without_tokens = output_tokens + sum([prompts[work] for work in snapshot.waiting])
+        least = snapshot.running_tokens - without_tokens
+        surplus = prompt_tokens - max(least, min(prompt_tokens, snapshot.running_tokens))
         if not surplus:
             return
-        for work, footprint in held.items():
-            own_tokens = footprint.kv_tokens - footprint.output_tokens
-            share = surplus * own_tokens // prompt_tokens if prompt_tokens else surplus // len(held)
-            self._held[work] = msgspec.structs.replace(footprint, kv_tokens=footprint.kv_tokens - share)
+        for work, own_tokens in running.items():
+            share = surplus * own_tokens // prompt_tokens if prompt_tokens else surplus // len(running)
+            held = self._held[work]
+            self._held[work] = msgspec.structs.replace(held, kv_tokens=held.kv_tokens - share)
             self.kv_tokens -= share
 
     def _guess(self, snapshot: Snapshot) -> None:

@@ -86,6 +86,14 @@ def test_running_work_takes_no_less_than_the_engine_tells():
     assert sums(footprints) == (0, 4000)
 
 
+def test_a_prompt_without_a_first_token_is_not_counted_twice_where_the_engine_counts_it_in():
+    footprints = Footprints()
+    footprints.add(work(1), 1000, 1500, 1.0, output_tokens=500)
+    footprints.add(work(2), 4000, 4100, 1.0, output_tokens=100)
+    footprints.agree(Snapshot(8, [work(1)], [work(2)], running_tokens=1200 + 4000), [])
+    assert sums(footprints) == (4000, 1500 + 4100)
+
+
 @pytest.mark.parametrize("running_tokens", [0, 1000, 1300, 1500], ids=["tells nothing", "begins", "goes on", "ends"])
 def test_a_prediction_that_the_engine_does_not_gainsay_stays(running_tokens: int):
     footprints = Footprints()
@@ -118,7 +126,7 @@ def test_the_sums_never_go_below_nought_and_are_nought_when_nothing_is_left(step
                 told = Snapshot(9, sorted(running, key=str), sorted(waiting - running, key=str), tokens, 300)
                 footprints.agree(told, unreported)
                 if running and tokens:
-                    assert footprints.kv_tokens >= tokens
+                    assert footprints.kv_tokens >= tokens, "what the engine tells is running or waiting"
         assert footprints.prefill_tokens >= 0
         assert footprints.kv_tokens >= footprints.prefill_tokens
     footprints.agree(Snapshot(9), [])
