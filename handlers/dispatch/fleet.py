@@ -129,7 +129,8 @@ class Fleet:
         pod.placed[request.key] = request
         if work not in pod.reported:
             pod.unreported[work] = now
-            pod.footprints.add(work, request.prompt_tokens - request.cached_tokens, request.kv_tokens, now)
+            prefill_tokens, output_tokens = request.prompt_tokens - request.cached_tokens, request.output_tokens
+            pod.footprints.add(work, prefill_tokens, request.kv_tokens, now, output_tokens=output_tokens)
         self._review(pod)
 
     def release(self, request: Request) -> None:

@@ -12,7 +12,8 @@ from matrixinfer.bus.contracts.load import Snapshot, WorkKey
 
 
 class Footprint(msgspec.Struct, frozen=True, gc=False):
-    """`prefill_tokens` are those of the prompt that the pod has to compute, `kv_tokens` prompt and predicted output.
+    """`prefill_tokens` are those of the prompt that the pod has to compute, `kv_tokens` prompt and predicted output, of
+    which `output_tokens` are the output.
 
     `ahead_tokens` had to be computed at the pod when this was placed, its own included: what its first token waits for.
     `placed_at` is 0 for a guess about work that another dispatcher placed.
@@ -22,6 +23,7 @@ class Footprint(msgspec.Struct, frozen=True, gc=False):
     kv_tokens: int
     ahead_tokens: int = 0
     placed_at: float = 0.0
+    output_tokens: int = 0
 
 
 class Wait(NamedTuple):
@@ -45,11 +47,11 @@ class Footprints:
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, work: WorkKey, prefill_tokens: int, kv_tokens: int, now: float) -> None:
+    def add(self, work: WorkKey, prefill_tokens: int, kv_tokens: int, now: float, *, output_tokens: int = 0) -> None:
         """Work was placed. Placing the same again changes nothing."""
         if work not in self._held:
             ahead_tokens = self.prefill_tokens + prefill_tokens
-            self._hold(work, Footprint(prefill_tokens, kv_tokens, ahead_tokens, now))
+            self._hold(work, Footprint(prefill_tokens, kv_tokens, ahead_tokens, now, output_tokens))
 
     def start(self, work: WorkKey, now: float) -> Wait | None:
         """Its first token came; how long it took, for work that was placed here."""
@@ -72,7 +74,7 @@ class Footprints:
 
     def agree(self, snapshot: Snapshot, unreported: Iterable[WorkKey]) -> None:
         """Hold just what the pod reports and what it cannot have reported yet. Work of which nothing is known counts
-        with the mean of what the pod has."""
+        with the mean of what the pod has. What is running takes what the engine tells, where it tells that."""
         present = {*snapshot.running, *snapshot.waiting, *unreported}
         for work in self._held.keys() - present:
             self.end(work)
@@ -80,6 +82,27 @@ class Footprints:
             self._guess(snapshot)
         for work in snapshot.running:
             self.start(work, 0.0)
+        if snapshot.running_tokens > 0:
+            self._correct(snapshot)
+
+    def _correct(self, snapshot: Snapshot) -> None:
+        """Prompts are only guessed at until they run. Together, running work takes no more than what the engine tells
+        and its whole output, and no less than what it tells without the prompts that have no first token yet, which
+        the engine may count in. Where the prediction is outside, its prompts make up for it, each by its share."""
+        prompts = {work: held.kv_tokens - held.output_tokens for work, held in self._held.items()}
+        running = {work: prompts[work] for work in snapshot.running}
+        prompt_tokens = sum(running.values())
+        output_tokens = sum([self._held[work].output_tokens for work in running])
+        without_tokens = output_tokens + sum([prompts[work] for work in snapshot.waiting])
+        least = snapshot.running_tokens - without_tokens
+        surplus = prompt_tokens - max(least, min(prompt_tokens, snapshot.running_tokens))
+        if not surplus:
+            return
+        for work, own_tokens in running.items():
+            share = surplus * own_tokens // prompt_tokens if prompt_tokens else surplus // len(running)
+            held = self._held[work]
+            self._held[work] = msgspec.structs.replace(held, kv_tokens=held.kv_tokens - share)
+            self.kv_tokens -= share
 
     def _guess(self, snapshot: Snapshot) -> None:
         waiting_tokens = snapshot.waiting_tokens // max(1, len(snapshot.waiting))

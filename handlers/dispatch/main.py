@@ -32,6 +32,6 @@ async def run(settings: DispatchSettings, bus: Bus, stop: asyncio.Event) -> None
         knowledge = Knowledge(exact=caches, approximate=sent)
         witness = Witness()
         surroundings = Surroundings(time.perf_counter, logger.warning, knowledge, settings.candidates, witness)
-        return LiveScheduler(lambda profile: compile_profile(profile, plugins, surroundings), on_pods=sent.retain)
+        return LiveScheduler(lambda profile: compile_profile(profile, plugins, surroundings), sent.retain, sent.tick)
 
     await Dispatcher(settings, bus, FairQueue, new_scheduler, Random()).run(stop)

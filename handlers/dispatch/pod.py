@@ -13,6 +13,9 @@ from matrixinfer.handlers.dispatch.request import Request, RequestKey
 
 _FORMER_BOOTS = 8
 
+_TOO_FAST = 4.0
+"""Times faster than predicted: then the tokens ahead were rather counted badly than computed in so little time."""
+
 
 class Pod:
     """`reported` is the work that it says it has; `unreported` what was placed and is not heard of yet, with the time.
@@ -29,6 +32,7 @@ class Pod:
 
     __slots__ = (
         "_above",
+        "_doubted",
         "adapters",
         "asked_at",
         "boot",
@@ -92,6 +96,7 @@ class Pod:
         self.closed_until = 0.0
         self.footprints = Footprints()
         self.prefill = PrefillModel(self._above)
+        self._doubted: dict[WorkKey, float] = {}  # running work, and the seconds that its first token took
         self.kv_capacity_tokens = 0
         self.kv_usage = self.ttft_s = self.tpot_s = 0.0
         self.adapters: frozenset[str] = frozenset()
@@ -113,18 +118,29 @@ class Pod:
         return bool(former)
 
     def follow(self, started: Iterable[WorkKey], finished: Iterable[Finished], now: float) -> list[Wait]:
-        """Take news of work in; returns the waits for first tokens that it tells of."""
+        """Take news of work in; returns the waits for first tokens that were learned from it.
+
+        One that came too fast teaches nothing before its end: then the engine tells what it computed for it.
+        """
         waits = []
         for work in started:
             self.unreported.pop(work, None)
             self.reported.add(work)
-            if (wait := self.footprints.start(work, now)) is not None:
-                self.prefill.observe(wait.tokens, wait.seconds, now)
+            if (wait := self.footprints.start(work, now)) is None:
+                continue
+            if self.prefill.seconds(wait.tokens, now) > _TOO_FAST * wait.seconds:
+                self._doubted[work] = wait.seconds
+            else:
                 waits.append(wait)
         for end in finished:
+            usage, seconds = end.usage, self._doubted.pop(end.key, None)
+            if seconds is not None and usage.prompt_tokens:
+                waits.append(Wait(usage.prompt_tokens - usage.cached_tokens, seconds))
             self.unreported.pop(end.key, None)
             self.reported.discard(end.key)
             self.footprints.end(end.key)
+        for wait in waits:
+            self.prefill.observe(wait.tokens, wait.seconds, now)
         return waits
 
     def take_off(self, work: WorkKey) -> bool:
@@ -143,6 +159,8 @@ class Pod:
             self.ttft_s, self.tpot_s, self.measured_at = snapshot.ttft_s, snapshot.tpot_s, now
         self.adapters = frozenset(snapshot.adapters)
         self.reported = {*snapshot.running, *snapshot.waiting}
+        if self._doubted:
+            self._doubted = {work: seconds for work, seconds in self._doubted.items() if work in self.reported}
         if self.unreported:
             for work in self.reported:
                 self.unreported.pop(work, None)

@@ -278,6 +278,7 @@ class PoolDispatcher:
             self.caches.gone(pod.name)
         self._inquiry.ask(self.state.fleet.to_ask(now))
         self.state.sweep(now)
+        self._scheduler.tick(self.state.fleet.pods, now)
         await self._act(self.state.expire(now))
         await self._act(self.state.check_pool(is_listed, now))
         await self._reporter.tick(now)

@@ -91,8 +91,7 @@ class KvIndex:
         scores: dict[str, float] = {}
         for pods, weighted_blocks in longest_runs(self._pods.live, self._steps(hashes), self.weights):
             tokens = weighted_blocks * BLOCK_TOKENS
-            for name in self._pods.names_of(pods):
-                scores[name] = tokens
+            scores |= dict.fromkeys(self._pods.names_of(pods), tokens)
         return scores
 
     def cached_tokens(self, pod: str, hashes: bytes) -> int:

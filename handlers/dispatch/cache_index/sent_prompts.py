@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 from matrixinfer.bus.block_hashes import BLOCK_TOKENS
 from matrixinfer.handlers.dispatch.cache_index.approximate import ApproximateIndex
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
+
+_SWEEP_EVERY_S = 60.0
 
 
 class SentPrompts:
@@ -17,6 +20,7 @@ class SentPrompts:
         self._index = ApproximateIndex() if index is None else index  # an empty one is false
         self._lives: dict[str, tuple[str, int]] = {}
         """Pod → the boot and the capacity in tokens by which it is known."""
+        self._swept_at = -math.inf
 
     def matches(self, block_hashes: bytes, /) -> Mapping[str, float]:
         return self._index.matches(block_hashes)
@@ -44,6 +48,15 @@ class SentPrompts:
         """It left, or nobody hears of it any more."""
         if self._lives.pop(pod, None) is not None:
             self._index.dropped(pod)
+
+    def tick(self, pods: Mapping[str, Pod], now: float) -> None:
+        """Forget those of `pods` that were born again since the last prompt, and now and then what is long unused."""
+        reborn = [name for name, (boot, _) in self._lives.items() if name in pods and pods[name].boot != boot]
+        for name in reborn:
+            self.forget(name)
+        if now - self._swept_at >= _SWEEP_EVERY_S:
+            self._swept_at = now
+            self._index.sweep(now)
 
     def _meet(self, pod: Pod, known: tuple[str, int] | None) -> None:
         if known is not None and known[0] != pod.boot:

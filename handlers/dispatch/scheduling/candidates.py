@@ -41,21 +41,19 @@ def candidates(
 
 def _favourites(pods: Sequence[Pod], cached_tokens: Mapping[str, float], wanted: Set[str], holders: int) -> list[Pod]:
     """The wanted, and then up to `holders` that hold the most, the most first."""
-    long = _long_holders(cached_tokens, holders * (1 + _AS_MANY_MAY_BE_FULL))
-    named = wanted | long if wanted else long
-    if not named:
-        return []
-    found = [pod for pod in pods if pod.name in named]
-    holding = sorted([pod for pod in found if pod.name in long], key=lambda pod: -cached_tokens[pod.name])
-    return [*[pod for pod in found if pod.name in wanted], *holding[:holders]]
+    named = [pod for pod in pods if pod.name in wanted] if wanted else []
+    if not cached_tokens:
+        return named
+    least = _least_of_the_most(cached_tokens, holders * (1 + _AS_MANY_MAY_BE_FULL))
+    held = cached_tokens.get
+    holding = [(tokens, pod) for pod in pods if (tokens := held(pod.name, -1.0)) >= least]
+    holding.sort(key=_key, reverse=True)
+    return [*named, *[pod for _, pod in holding[:holders]]]
 
 
-def _long_holders(cached_tokens: Mapping[str, float], count: int) -> Set[str]:
-    """The names of the `count` that hold the most, and of those that hold as much as the last of them."""
-    if len(cached_tokens) <= count:
-        return cached_tokens.keys()
-    bound = sorted(cached_tokens.values())[-count]
-    return {name for name, tokens in cached_tokens.items() if tokens >= bound}
+def _least_of_the_most(cached_tokens: Mapping[str, float], count: int) -> float:
+    """What the last of the `count` has that hold the most."""
+    return sorted(cached_tokens.values())[-count:][0]
 
 
 def _least_loaded(pods: Sequence[Pod], count: int) -> list[Pod]:

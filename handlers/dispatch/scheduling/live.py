@@ -17,11 +17,15 @@ class LiveScheduler:
     """A Scheduler by the last good profile; by the default one until `follow` says otherwise."""
 
     def __init__(
-        self, compiled: Callable[[Profile], ProfileScheduler], on_pods: Callable[[Collection[str]], None] | None = None
+        self,
+        compiled: Callable[[Profile], ProfileScheduler],
+        on_pods: Callable[[Collection[str]], None] | None = None,
+        on_tick: Callable[[Mapping[str, Pod], float], None] | None = None,
     ) -> None:
-        """`on_pods` is told the names of the pool's pods whenever they change."""
+        """`on_pods` is told the names of the pool's pods whenever they change, `on_tick` the pods and the time."""
         self._compiled = compiled
         self._on_pods = on_pods
+        self._on_tick = on_tick
         self._profile = Profile()
         self._current = compiled(self._profile)
 
@@ -31,17 +35,22 @@ class LiveScheduler:
 
     def follow(self, profile: Profile) -> bool:
         """Schedule by `profile` from now on; False when that is done already. Raises BadProfile, once for each change,
-        and then stays as it was."""
+        and then stays as it was. Plug-ins that are the same in both keep what they learned."""
         if profile == self._profile:
             return False
         self._profile = profile
-        self._current = self._compiled(profile)
+        self._current = self._compiled(profile).succeeding(self._current)
         return True
 
     def list_pods(self, names: Collection[str]) -> None:
         """These are the pool's pods: what is known of others can be forgotten."""
         if self._on_pods is not None:
             self._on_pods(names)
+
+    def tick(self, pods: Mapping[str, Pod], now: float) -> None:
+        """What only time brings about. To be called a few times a second."""
+        if self._on_tick is not None:
+            self._on_tick(pods, now)
 
     def timings(self) -> Mapping[str, Timing]:
         """Since the last change of the profile."""

@@ -21,4 +21,5 @@ _FINITE = 1e12
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0, le=_FINITE)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0, le=_FINITE)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
+"""Of things that are only counted: what is made or remembered so many times has a bound of its own."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
+from matrixinfer.handlers.dispatch.scheduling.parameters import NoParameters, Parameters
+from matrixinfer.handlers.dispatch.scheduling.pickers.max_score import MaxScore
 from matrixinfer.handlers.dispatch.scheduling.port import Ask, Filter, Picker, Scorer
+from matrixinfer.handlers.dispatch.scheduling.safeguard import Safeguard
 from matrixinfer.handlers.dispatch.scheduling.timings import Stopwatch
+
+T = TypeVar("T")
+
+_BEST = MaxScore(NoParameters())
 
 
 class ScorerCall(NamedTuple):
@@ -30,36 +37,78 @@ class Calls(NamedTuple):
         for keep in self.filters:
             pods = keep(request, pods, now)
             if not pods:
-                break
+                return ()
         return pods
 
 
+class Made(NamedTuple, Generic[T]):
+    """A plug-in, and what it was made of."""
+
+    name: str
+    parameters: Parameters
+    plugin: T
+
+    def or_equal(self, others: Sequence[Made[T]]) -> Made[T]:
+        """The first of `others` that was made of the same; itself when there is none."""
+        for other in others:
+            if (other.name, other.parameters) == (self.name, self.parameters):
+                return other
+        return self
+
+
 class Plugins(NamedTuple):
-    """With their names; scorers with their weights."""
+    """Scorers with their weights."""
 
-    filters: list[tuple[str, Filter]]
-    scorers: list[tuple[str, float, Scorer]]
-    picker: tuple[str, Picker]
+    filters: list[Made[Filter]]
+    scorers: list[tuple[float, Made[Scorer]]]
+    picker: Made[Picker]
 
-    def everybody(self) -> list[object]:
-        filters = [plugin for _, plugin in self.filters]
-        scorers = [plugin for _, _, plugin in self.scorers]
-        return [*filters, *scorers, self.picker[1]]
+    def everybody(self) -> list[tuple[str, object]]:
+        """Kind and name, and the plug-in."""
+        filters = [(f"filter {made.name!r}", made.plugin) for made in self.filters]
+        scorers = [(f"scorer {made.name!r}", made.plugin) for _, made in self.scorers]
+        return [*filters, *scorers, (f"picker {self.picker.name!r}", self.picker.plugin)]
 
-    def calls(self) -> Calls:
-        total = sum(weight for _, weight, _ in self.scorers)
-        return Calls(
-            [plugin.keep for _, plugin in self.filters],
-            [ScorerCall(name, weight / total, plugin.score) for name, weight, plugin in self.scorers],
-            self.picker[1].pick,
+    def keeping(self, former: Plugins) -> Plugins:
+        """The same, with the plug-ins of `former` where they are equal: with all that these have learned."""
+        scorers = [made for _, made in former.scorers]
+        return Plugins(
+            [made.or_equal(former.filters) for made in self.filters],
+            [(weight, made.or_equal(scorers)) for weight, made in self.scorers],
+            self.picker.or_equal([former.picker]),
         )
 
-    def timed_calls(self, stopwatch: Stopwatch) -> Calls:
+    def calls(self, safeguard: Safeguard) -> Calls:
+        """What goes on when one of them fails: a filter keeps all, and the best is picked. A scorer is its judge's."""
+        total = sum(weight for weight, _ in self.scorers)
+        return Calls(
+            [safeguard.around(f"filter {made.name!r}", made.plugin.keep, _all) for made in self.filters],
+            [ScorerCall(made.name, weight / total, made.plugin.score) for weight, made in self.scorers],
+            safeguard.around(f"picker {self.picker.name!r}", _checked(self.picker.plugin), _BEST.pick),
+        )
+
+    def timed_calls(self, stopwatch: Stopwatch, safeguard: Safeguard) -> Calls:
         """The same, measured under kind and name, as `scorer token_load`."""
-        plain, picker = self.calls(), self.picker[0]
+        plain, picker = self.calls(safeguard), self.picker.name
         named = zip(self.filters, plain.filters, strict=True)
         return Calls(
-            [stopwatch.around(f"filter {name}", keep) for (name, _), keep in named],
+            [stopwatch.around(f"filter {made.name}", keep) for made, keep in named],
             [call._replace(score=stopwatch.around(f"scorer {call.name}", call.score)) for call in plain.scorers],
             stopwatch.around(f"picker {picker}", plain.pick),
         )
+
+
+def _all(request: Request, pods: Sequence[Pod], now: float) -> Sequence[Pod]:
+    return pods
+
+
+def _checked(picker: Picker) -> Callable[[Ask, Sequence[float], Rng], int]:
+    """Its pick, or an IndexError for one that is no candidate."""
+
+    def pick(ask: Ask, totals: Sequence[float], rng: Rng) -> int:
+        index = picker.pick(ask, totals, rng)
+        if not 0 <= index < len(totals):
+            raise IndexError(f"picked {index} of {len(totals)}")
+        return index
+
+    return pick

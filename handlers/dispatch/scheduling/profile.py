@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ import msgspec
 from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
 from matrixinfer.handlers.dispatch.errors import BadProfile
 from matrixinfer.handlers.dispatch.scheduling.default import DEFAULT
-from matrixinfer.handlers.dispatch.scheduling.plugins import Plugins
+from matrixinfer.handlers.dispatch.scheduling.plugins import Made, Plugins
 from matrixinfer.handlers.dispatch.scheduling.registry import Factory, Registry
 from matrixinfer.handlers.dispatch.scheduling.runtime import ProfileScheduler, Surroundings
 
@@ -21,6 +20,8 @@ T = TypeVar("T")
 
 _UNNAMED = "unnamed"
 _MAX_SCORE = Plugin("max_score")
+_HEAVIEST = 1e6
+"""Beside it a weight of 1 decides nothing; the sum of weights stays far from infinity."""
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*?)`")
 _PLACE = re.compile(r" - at `\$(.*?)`$")
 
@@ -33,16 +34,16 @@ def compile_profile(profile: Profile, registry: Registry, surroundings: Surround
     picker = profile.picker or _MAX_SCORE
     workshop = _Workshop()
     filters = [
-        (plugin.name, made)
+        made
         for index, plugin in enumerate(profile.filters)
         for made in workshop.make(f"profile.filters[{index}]", plugin, registry.filters)
     ]
     scorers = [
-        (plugin.name, plugin.weight, made)
+        (plugin.weight, made)
         for index, plugin in enumerate(profile.scorers)
         for made in workshop.make(f"profile.scorers[{index}]", plugin, registry.scorers)
     ]
-    pickers = [(picker.name, made) for made in workshop.make("profile.picker", picker, registry.pickers)]
+    pickers = workshop.make("profile.picker", picker, registry.pickers)
     problems = [*workshop.problems, *_problems_of(profile.scorers)]
     if problems:
         raise BadProfile(problems)
@@ -55,18 +56,21 @@ class _Workshop:
     def __init__(self) -> None:
         self.problems: list[str] = []
 
-    def make(self, place: str, plugin: Plugin | WeightedPlugin, table: Mapping[str, Factory[T]]) -> list[T]:
+    def make(self, place: str, plugin: Plugin | WeightedPlugin, table: Mapping[str, Factory[T]]) -> list[Made[T]]:
         """The one plug-in, or none when it is a problem."""
         factory = table.get(plugin.name)
         if factory is None:
             self.problems.append(f"{place}.name: {plugin.name!r} is not known; known are: {', '.join(sorted(table))}")
             return []
         try:
-            return [factory.make(msgspec.convert(plugin.parameters, factory.parameters))]
+            parameters = msgspec.convert(plugin.parameters, factory.parameters)
+            return [Made(plugin.name, parameters, factory.make(parameters))]
         except msgspec.ValidationError as error:
             known = [field.name for field in msgspec.structs.fields(factory.parameters)]
             self.problems.append(_told(f"{place}.parameters", str(error), known))
-            return []
+        except Exception as error:  # noqa: BLE001 - of a plug-in that anybody may have written
+            self.problems.append(f"{place}: {plugin.name!r} cannot be made: {type(error).__name__}: {error}")
+        return []
 
 
 def _told(place: str, complaint: str, known: Sequence[str]) -> str:
@@ -82,9 +86,9 @@ def _problems_of(scorers: Sequence[WeightedPlugin]) -> list[str]:
     times = Counter(scorer.name for scorer in scorers)
     places = [(f"profile.scorers[{index}]", scorer) for index, scorer in enumerate(scorers)]
     weights = [
-        f"{place}.weight: expected a number above 0, got {scorer.weight:g}"
+        f"{place}.weight: expected a number above 0, and {_HEAVIEST:g} at most, got {scorer.weight:g}"
         for place, scorer in places
-        if not 0.0 < scorer.weight < math.inf
+        if not 0.0 < scorer.weight <= _HEAVIEST
     ]
     twice = [
         f"{place}.name: {scorer.name!r} is there more than once" for place, scorer in places if times[scorer.name] > 1

@@ -13,6 +13,7 @@ from matrixinfer.handlers.dispatch.scheduling.cached import Cached
 from matrixinfer.handlers.dispatch.scheduling.candidates import candidates
 from matrixinfer.handlers.dispatch.scheduling.plugins import Plugins
 from matrixinfer.handlers.dispatch.scheduling.port import Advocate, Ask, Choice, Knowledge, Learner
+from matrixinfer.handlers.dispatch.scheduling.safeguard import Safeguard
 from matrixinfer.handlers.dispatch.scheduling.scores import RECORDED_CANDIDATES, Judge, Scores
 from matrixinfer.handlers.dispatch.scheduling.timings import Stopwatch, Timing
 from matrixinfer.handlers.dispatch.scheduling.witness import Witness, has_all_recorded
@@ -25,7 +26,7 @@ class Surroundings(NamedTuple):
     """What a scheduler is given beside its profile.
 
     `limit` bounds the candidates of one decision. `clock` gives seconds, for timings only. `report` gets a sentence,
-    once, when a plug-in breaks its promise. With a `witness` every choice tells what it saw.
+    once, when a plug-in fails or breaks its promise. With a `witness` every choice tells what it saw.
     """
 
     clock: Callable[[], float]
@@ -40,17 +41,29 @@ class ProfileScheduler:
 
     def __init__(self, name: str, plugins: Plugins, surroundings: Surroundings) -> None:
         self.name = name
+        self._plugins, self._surroundings = plugins, surroundings
         self._knowledge = surroundings.knowledge
         self._limit = surroundings.limit
         self._witness = surroundings.witness
         self._stopwatch = Stopwatch(surroundings.clock)
-        self._judge = Judge(surroundings.report)
-        self._calls = plugins.calls()
-        self._timed_calls = plugins.timed_calls(self._stopwatch)
+        safeguard = Safeguard(surroundings.report)
+        self._judge = Judge(safeguard)
+        self._calls = plugins.calls(safeguard)
+        self._timed_calls = plugins.timed_calls(self._stopwatch, safeguard)
         self._decisions = 0
         everybody = plugins.everybody()
-        self._advocates = [plugin for plugin in everybody if isinstance(plugin, Advocate)]
-        self._learners = [one for one in [*everybody, *self._knowledge] if isinstance(one, Learner)]
+        caches: list[object] = [*surroundings.knowledge]
+        self._wanted = [
+            safeguard.around(name, plugin.wanted, _nobody) for name, plugin in everybody if isinstance(plugin, Advocate)
+        ]
+        self._placed = [
+            *[one.placed for one in caches if isinstance(one, Learner)],
+            *[safeguard.around(name, one.placed, _ignored) for name, one in everybody if isinstance(one, Learner)],
+        ]
+
+    def succeeding(self, former: ProfileScheduler) -> ProfileScheduler:
+        """The same profile at work, with the plug-ins of `former` that are equal and all that these have learned."""
+        return ProfileScheduler(self.name, self._plugins.keeping(former._plugins), self._surroundings)
 
     def timings(self) -> Mapping[str, Timing]:
         """By kind and name, as `scorer token_load`; of the decisions that were measured."""
@@ -78,8 +91,8 @@ class ProfileScheduler:
 
     def learn(self, request: Request, pod: Pod, now: float) -> None:
         """`request` goes to `pod`."""
-        for learner in self._learners:
-            learner.placed(request, pod, now)
+        for placed in self._placed:
+            placed(request, pod, now)
 
     def judge(self, ask: Ask, rng: Rng) -> Choice | None:
         """Decide about just these pods, by what is told of them, and learn nothing. All are in the choice's record."""
@@ -108,5 +121,13 @@ class ProfileScheduler:
     def _candidates(self, request: Request, pods: Sequence[Pod], cached: Cached, now: float, rng: Rng) -> Sequence[Pod]:
         if len(pods) <= self._limit:
             return pods
-        wanted = {name for advocate in self._advocates for name in advocate.wanted(request, pods, now)}
+        wanted = {name for wanted_by in self._wanted for name in wanted_by(request, pods, now)}
         return candidates(pods, cached.believed(), wanted, self._limit, rng)
+
+
+def _nobody(request: Request, pods: Sequence[Pod], now: float) -> Sequence[str]:
+    return ()
+
+
+def _ignored(request: Request, pod: Pod, now: float) -> None:
+    pass

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from matrixinfer.bus.contracts.decision import Candidate
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.scheduling.plugins import ScorerCall
 from matrixinfer.handlers.dispatch.scheduling.port import Ask
+from matrixinfer.handlers.dispatch.scheduling.safeguard import Safeguard
 
 RECORDED_CANDIDATES = 8
 
@@ -42,19 +43,22 @@ class Scores(NamedTuple):
 
 
 class Judge:
-    """`report` gets a sentence when a scorer breaks its promise, once for each."""
+    """`safeguard` is told when a scorer fails or breaks its promise."""
 
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self._report = report
-        self._reported: set[str] = set()
+    def __init__(self, safeguard: Safeguard) -> None:
+        self._safeguard = safeguard
 
     def scores(self, scorers: Iterable[ScorerCall], ask: Ask) -> Scores:
         count = len(ask.pods)
         totals, columns = [0.0] * count, {}
         for name, share, score in scorers:
-            column = score(ask)
-            if len(column) != count or not _is_bounded(column):
-                column = self._bounded(name, column, count)
+            try:
+                column = score(ask)
+                if len(column) != count or not _is_bounded(column):
+                    column = self._bounded(name, column, count)
+            except Exception as error:  # noqa: BLE001 - of a plug-in that anybody may have written
+                self._safeguard.failed(f"scorer {name!r}", error)
+                column = [0.0] * count
             columns[name] = column
             totals = [total + share * value for total, value in zip(totals, column, strict=True)]
         return Scores(totals, columns)
@@ -68,9 +72,7 @@ class Judge:
         return [min(1.0, max(0.0, value)) if not math.isnan(value) else 0.0 for value in column]
 
     def _complain(self, name: str, what: str) -> None:
-        if name not in self._reported:
-            self._reported.add(name)
-            self._report(f"scorer {name!r} {what}")
+        self._safeguard.complain(f"scorer {name!r}", what)
 
 
 def _is_bounded(column: Sequence[float]) -> bool:

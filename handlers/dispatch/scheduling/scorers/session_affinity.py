@@ -3,11 +3,15 @@ the profile. Bounded: the sessions that were longest without a request are forgo
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
 
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
-from matrixinfer.handlers.dispatch.scheduling.parameters import Count, Parameters, Positive
+from matrixinfer.handlers.dispatch.scheduling.parameters import Parameters, Positive
 from matrixinfer.handlers.dispatch.scheduling.port import Ask
 
 Session = tuple[str, str]
@@ -17,7 +21,7 @@ Session = tuple[str, str]
 class SessionAffinityParameters(Parameters, frozen=True):
     keep_s: Positive = 3600.0
     """A session without a request for so long begins anew."""
-    sessions: Count = 100_000
+    sessions: Annotated[int, msgspec.Meta(ge=1, le=2_000_000)] = 100_000
     """Remembered at most, about 200 bytes each."""
 
 
@@ -25,7 +29,7 @@ class SessionAffinity:
     def __init__(self, parameters: SessionAffinityParameters) -> None:
         self._keep_s = parameters.keep_s
         self._most = parameters.sessions
-        self._last: dict[Session, tuple[str, float]] = {}  # the least recently used first
+        self._last: OrderedDict[Session, tuple[str, float]] = OrderedDict()  # the least recently used first
 
     def score(self, ask: Ask) -> Sequence[float]:
         name = self._remembered(ask.request, ask.now)
@@ -41,10 +45,10 @@ class SessionAffinity:
         if not request.session:
             return
         key = (request.tenant, request.session)
-        self._last.pop(key, None)
         self._last[key] = (pod.name, now)
+        self._last.move_to_end(key)
         if len(self._last) > self._most:
-            del self._last[next(iter(self._last))]
+            self._last.popitem(last=False)  # of a plain dict it would be sought behind all that went before it
 
     def _remembered(self, request: Request, now: float) -> str:
         """Empty for a request without a session, and for a session without a (recent) request."""

@@ -4,13 +4,16 @@ better: by the number of places, from the widest on, that both have in common (l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
 
 from matrixinfer.handlers.dispatch.scheduling.parameters import Parameters, Share
 from matrixinfer.handlers.dispatch.scheduling.port import Ask
 
 
 class TopologyParameters(Parameters, frozen=True):
-    weights: tuple[Share, ...] = (0.02, 0.05, 0.2, 1.0)
+    weights: Annotated[tuple[Share, ...], msgspec.Meta(max_length=16)] = (0.02, 0.05, 0.2, 1.0)
     """The score with no place in common, with one (zone), with two (rack), and so on; the last one stands for more."""
 
     def __post_init__(self) -> None:

@@ -10,6 +10,16 @@ from matrixinfer.handlers.dispatch.request import Request
 from support.fair_queue import waiting
 
 
+class Opened(dict[str, int]):
+    """Open pods that count how often they are asked about."""
+
+    asked = 0
+
+    def __contains__(self, pod: object) -> bool:
+        self.asked += 1
+        return super().__contains__(pod)
+
+
 class Counted:
     def __init__(self, **tokens: float) -> None:
         self.tokens: Mapping[str, float] = tokens
@@ -63,3 +73,10 @@ def test_the_memory_is_bounded():
     for order in range(5000):
         affinities.best(a_request(order), {"p1"}, 1.0)
     assert len(affinities._known) <= 1024
+
+
+def test_where_hundreds_hold_the_prompt_the_first_with_room_is_enough():
+    names = [f"p{index}" for index in range(500)]
+    affinities, pods = Affinities(Counted(**dict.fromkeys(names, 4096.0))), Opened(dict.fromkeys(names, 1))
+    assert affinities.best(a_request(), pods, 1.0) == 4096
+    assert pods.asked == 1

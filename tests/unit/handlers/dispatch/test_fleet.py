@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from matrixinfer.bus.contracts.control import Dumped
+from matrixinfer.bus.contracts.frames import Usage
 from matrixinfer.bus.contracts.load import Finished, LoadEvent, Snapshot, WorkKey
 from matrixinfer.handlers.dispatch.arrivals import HOPS_OF_A_REIGN
 from matrixinfer.handlers.dispatch.effects import Effects
@@ -223,6 +224,45 @@ def test_first_tokens_teach_the_pod_and_its_pool_how_long_they_take():
         fleet.hear(event(2 * number + 2, finished=[Finished(work, "completed", True)]), now + 9.5)
     assert pod.prefill.seconds(10_000, 300.0) == pytest.approx(9.0, rel=0.1)
     assert fleet.pods["p2"].prefill.seconds(10_000, 302.0) > 3 * before
+
+
+def served(fleet: Fleet, number: int, prompt_tokens: int, took_s: float, usage: Usage) -> None:
+    """One request at p1, every 10 seconds: placed, started `took_s` later, ended."""
+    asked, work, now = waiting(order=number), WorkKey(f"r{number}", 1, 1), 100.0 + number * 10
+    asked.prompt_tokens = prompt_tokens
+    fleet.place(fleet.pods["p1"], asked, work, epoch=1, now=now)
+    fleet.hear(event(2 * number + 1, started=[work]), now + took_s)
+    fleet.hear(event(2 * number + 2, finished=[Finished(work, "completed", True, usage)]), now + took_s + 0.5)
+
+
+@pytest.mark.parametrize("counted", [0, 1200], ids=["the engine tells nothing", "the engine tells 1,200 tokens"])
+def test_prompts_that_were_counted_far_too_long_teach_nothing_wrong(counted: int):
+    fleet = a_fleet("p1", slots=8)
+    for number in range(0, 40, 2):
+        served(fleet, number, 250_000, 0.14, Usage(counted, 0, 10))
+        served(fleet, number + 1, 8000, 0.8, Usage(8000, 0, 10))
+    for model in (fleet.prefill, fleet.pods["p1"].prefill):
+        assert model.seconds(8000, 500.0) == pytest.approx(0.8, rel=0.1)
+        assert model.seconds(64_000, 500.0) == pytest.approx(6.4, rel=0.1)
+
+
+def test_an_engine_that_is_much_faster_than_predicted_is_learned_by_what_it_tells_at_the_end():
+    fleet = a_fleet("p1", slots=8)
+    for number in range(20):
+        served(fleet, number, 10_000, 0.05, Usage(10_000, 0, 10))
+    assert fleet.pods["p1"].prefill.seconds(10_000, 302.0) < 0.2  # of 1.02 at first
+
+
+def test_a_snapshot_without_the_work_ends_the_wait_for_what_its_engine_tells():
+    fleet = a_fleet("p1", slots=8)
+    pod, asked, work = fleet.pods["p1"], waiting(order=1), WorkKey("r", 1, 1)
+    asked.prompt_tokens = 250_000
+    fleet.place(pod, asked, work, epoch=1, now=100.0)
+    fleet.hear(event(1, started=[work]), 100.1)
+    fleet.hear(event(2, Snapshot(8)), 100.5)
+    before = pod.prefill.seconds(1000, 101.0)
+    fleet.hear(event(3, finished=[Finished(work, "completed", True, Usage(250_000, 0, 1))]), 101.0)
+    assert pod.prefill.seconds(1000, 101.0) == before
 
 
 def test_measurements_are_as_old_as_their_last_change():

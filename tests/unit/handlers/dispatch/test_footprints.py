@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,12 +67,47 @@ def test_a_snapshot_ends_what_it_lacks_but_what_the_pod_cannot_have_reported_sta
     assert sums(footprints) == (30, 400)
 
 
+def test_what_runs_takes_what_the_engine_tells_and_its_output_not_what_the_prompts_were_guessed_at():
+    footprints = Footprints()
+    footprints.add(work(1), 250_000, 250_256, 1.0, output_tokens=256)
+    footprints.add(work(2), 1000, 1500, 1.0, output_tokens=500)
+    running = Snapshot(8, [work(1)], [work(2)], running_tokens=1200)
+    footprints.agree(running, [])
+    assert sums(footprints) == (1000, 1456 + 1500)
+    footprints.end(work(1))
+    assert sums(footprints) == (1000, 1500)
+
+
+def test_running_work_takes_no_less_than_the_engine_tells():
+    footprints = Footprints()
+    for number in (1, 2):
+        footprints.add(work(number), 100, 200, 1.0, output_tokens=100)
+    footprints.agree(Snapshot(8, [work(1), work(2)], running_tokens=4000), [])
+    assert sums(footprints) == (0, 4000)
+
+
+def test_a_prompt_without_a_first_token_is_not_counted_twice_where_the_engine_counts_it_in():
+    footprints = Footprints()
+    footprints.add(work(1), 1000, 1500, 1.0, output_tokens=500)
+    footprints.add(work(2), 4000, 4100, 1.0, output_tokens=100)
+    footprints.agree(Snapshot(8, [work(1)], [work(2)], running_tokens=1200 + 4000), [])
+    assert sums(footprints) == (4000, 1500 + 4100)
+
+
+@pytest.mark.parametrize("running_tokens", [0, 1000, 1300, 1500], ids=["tells nothing", "begins", "goes on", "ends"])
+def test_a_prediction_that_the_engine_does_not_gainsay_stays(running_tokens: int):
+    footprints = Footprints()
+    footprints.add(work(1), 1000, 1500, 1.0, output_tokens=500)
+    footprints.agree(Snapshot(8, [work(1)], running_tokens=running_tokens), [])
+    assert sums(footprints) == (0, 1500)
+
+
 WORKS = st.integers(0, 5).map(work)
 STEPS = st.one_of(
     st.tuples(st.just("add"), WORKS, st.integers(0, 500), st.integers(500, 900)),
     st.tuples(st.just("start"), WORKS),
     st.tuples(st.just("end"), WORKS),
-    st.tuples(st.just("agree"), st.sets(WORKS), st.sets(WORKS), st.sets(WORKS)),
+    st.tuples(st.just("agree"), st.sets(WORKS), st.sets(WORKS), st.sets(WORKS), st.sampled_from([0, 1, 900, 10**6])),
 )
 
 
@@ -81,14 +117,16 @@ def test_the_sums_never_go_below_nought_and_are_nought_when_nothing_is_left(step
     for step in steps:
         match step:
             case "add", key, prefill, kv:
-                footprints.add(key, prefill, kv, 1.0)
+                footprints.add(key, prefill, kv, 1.0, output_tokens=kv - prefill)
             case "start", key:
                 footprints.start(key, 2.0)
             case "end", key:
                 footprints.end(key)
-            case "agree", running, waiting, unreported:
-                told = Snapshot(9, sorted(running, key=str), sorted(waiting - running, key=str), 900, 300)
+            case "agree", running, waiting, unreported, tokens:
+                told = Snapshot(9, sorted(running, key=str), sorted(waiting - running, key=str), tokens, 300)
                 footprints.agree(told, unreported)
+                if running and tokens:
+                    assert footprints.kv_tokens >= tokens, "what the engine tells is running or waiting"
         assert footprints.prefill_tokens >= 0
         assert footprints.kv_tokens >= footprints.prefill_tokens
     footprints.agree(Snapshot(9), [])

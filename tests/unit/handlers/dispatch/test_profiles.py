@@ -6,6 +6,11 @@ import pytest
 
 from matrixinfer.bus.contracts.frames import Usage
 from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
+from matrixinfer.handlers.dispatch import main
+from matrixinfer.handlers.dispatch.cache_index.sent_prompts import SentPrompts
+from matrixinfer.handlers.dispatch.scheduling.parameters import NoParameters
+from matrixinfer.handlers.dispatch.scheduling.port import Scorer
+from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN, Factory
 from support.dispatch import DispatchHouse, dispatch_house
 from support.scripted import MS
 
@@ -58,6 +63,40 @@ async def test_a_bad_profile_keeps_the_last_good_one_and_says_once_which_field_i
         (complaint,) = caplog.messages
         assert "'hashed'" in complaint
         assert "profile.scorers[0].parameters.half_life_s: expected `float`, got `str`" in complaint
+
+
+async def test_a_plugin_that_cannot_be_made_is_a_bad_profile_and_harms_no_pool(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def unmakeable(_: NoParameters) -> Scorer:
+        raise OSError("no model file")
+
+    learned = BUILT_IN._replace(scorers={**BUILT_IN.scorers, "learned": Factory(NoParameters, unmakeable)})
+    monkeypatch.setattr(main, "installed", lambda: learned)
+    async with dispatch_house() as house:
+        await house.dispatcher()
+        await house.agent("p1", slots=4)
+        with caplog.at_level(logging.ERROR, "matrixinfer.dispatch.pool"):
+            await house.pool(profile=Profile(scorers=[WeightedPlugin("learned")]))
+        await house.post("a")
+        assert await policies(house) == ["default"]
+        (complaint,) = caplog.messages
+        assert "profile.scorers[0]: 'learned' cannot be made: OSError: no model file" in complaint
+
+
+async def test_the_memory_of_sent_prompts_is_told_the_pods_and_their_boots_as_time_passes(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    told: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        SentPrompts, "tick", lambda self, pods, now: told.append({name: pod.boot for name, pod in pods.items()})
+    )
+    async with dispatch_house() as house:
+        await house.dispatcher()
+        await house.agent("p1")
+        await house.pass_time(1.0)
+        assert [*told[-1]] == ["p1"]
+        assert told[-1]["p1"]
 
 
 async def test_a_changed_weight_of_a_tenant_is_followed():

@@ -69,3 +69,37 @@ def test_a_prompt_without_blocks_teaches_nothing():
     sent = SentPrompts()
     sent.placed(waiting(order=1), a_pod(), 1.0)
     assert sent.matches(b"") == {}
+
+
+def test_what_was_sent_to_a_former_boot_is_forgotten_before_anything_is_sent_to_the_new_one():
+    sent, asked = SentPrompts(), a_prompt(1)
+    pods = {name: a_pod(name) for name in ("p1", "p2")}
+    for pod in pods.values():
+        sent.placed(asked, pod, 1.0)
+    pods["p1"].meet("b2")
+    sent.tick(pods, 2.0)
+    assert sent.matches(asked.block_hashes) == {"p2": 3 * BLOCK_TOKENS}
+    sent.tick({}, 3.0)
+    assert sent.matches(asked.block_hashes) == {"p2": 3 * BLOCK_TOKENS}, "who is not listed may only be late"
+    sent.placed(asked, pods["p1"], 4.0)
+    assert sent.matches(asked.block_hashes) == {"p1": 3 * BLOCK_TOKENS, "p2": 3 * BLOCK_TOKENS}
+
+
+def test_what_nobody_used_for_an_hour_is_forgotten_by_the_clock_alone():
+    index = ApproximateIndex(keep_s=3600.0)
+    sent, pod = SentPrompts(index), a_pod()
+    sent.placed(a_prompt(1), pod, 0.0)
+    sent.tick({"p1": pod}, 3590.0)
+    assert len(index) == 3
+    sent.tick({"p1": pod}, 3601.0)
+    assert len(index) == 3, "a sweep is due once a minute"
+    sent.tick({"p1": pod}, 3651.0)
+    assert len(index) == 0
+
+
+def test_of_a_pod_whose_room_is_unknown_a_quarter_of_a_million_tokens_are_believed():
+    index = ApproximateIndex()
+    sent, pod = SentPrompts(index), a_pod()
+    for number in range(1, 500):
+        sent.placed(a_prompt(number), pod, 1.0)
+    assert len(index) * BLOCK_TOKENS == 262_144

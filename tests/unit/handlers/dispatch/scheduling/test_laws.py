@@ -1,7 +1,10 @@
 """What every plug-in promises, whatever the pods and the request are like."""
 
+from collections.abc import Iterable
 from random import Random
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +14,7 @@ from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 from matrixinfer.handlers.dispatch.scheduling.port import Ask, Learner
-from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN
+from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN, Factory
 from support.scheduling import NOW, a_pod, a_request, a_scheduler, an_ask
 
 ADAPTERS = st.sampled_from(["", "sql", "law"])
@@ -120,3 +123,61 @@ def test_a_profile_round_trips_and_decides_the_same_on_the_other_side(
     one, two = (a_scheduler(each).pick(request_, found, NOW, Random(seed)) for each in (profile, other))
     assert one == two
     assert one is None or one.pod in found
+
+
+LIMITS: dict[str, list[dict[str, Any]]] = {  # Any: what parameters may be
+    "has_room": [{"max_prefill_s": 5e-324}, {"max_prefill_s": 1e12}],
+    "role": [{"only": ["server"], "without": []}, {"only": [], "without": ["server"]}],
+    "token_load": [{"half_tokens": 1}, {"half_tokens": 2**40}],
+    "least_latency": [{"half_life_s": 5e-324, "ttft_share": 0.0}, {"half_life_s": 1e12, "ttft_share": 1.0}],
+    "lora_affinity": [{"max_adapters": 1}, {"max_adapters": 2**40}],
+    "session_affinity": [{"keep_s": 5e-324, "sessions": 1}, {"keep_s": 1e12, "sessions": 2_000_000}],
+    "bounded_hash": [{"bound": 1.0 + 1e-12, "points": 1}, {"bound": 100.0, "points": 4}],
+    "topology": [{"weights": [0.0]}, {"weights": [1.0] * 16}],
+    "predicted_ttft": [{"load_weight_s": 0.0, "floor_s": 5e-324}, {"load_weight_s": 1e12, "floor_s": 1e12}],
+    "weighted_random": [{"temperature": 5e-324}, {"temperature": 1e12}],
+}
+"""Of every plug-in that can be told something, the least and the most of it; `points` are dear, and 4 are many here."""
+
+
+def test_each_plugin_that_can_be_told_something_is_tried_at_its_limits():
+    everybody: dict[str, Factory[Any]] = {**BUILT_IN.filters, **BUILT_IN.scorers, **BUILT_IN.pickers}
+    told = {name for name, factory in everybody.items() if msgspec.structs.fields(factory.parameters)}
+    assert set(LIMITS) == told
+
+
+def at_limits(table: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, told) for name in sorted(table) for told in [{}, *LIMITS.get(name, [])]]
+
+
+extreme_profiles = st.builds(
+    Profile,
+    filters=st.lists(st.sampled_from([Plugin(*told) for told in at_limits(BUILT_IN.filters)]), max_size=3),
+    scorers=st.lists(
+        st.builds(
+            lambda told, weight: WeightedPlugin(told[0], weight, told[1]),
+            st.sampled_from(at_limits(BUILT_IN.scorers)),
+            st.sampled_from([5e-324, 1.0, 1e6]),
+        ),
+        max_size=4,
+        unique_by=lambda scorer: scorer.name,
+    ),
+    picker=st.sampled_from([Plugin(*told) for told in at_limits(BUILT_IN.pickers)]),
+)
+
+CROWDS = [[a_pod(f"p{index}", used=index % 9, measured_at=NOW) for index in range(count)] for count in (1, 2, 1000)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    profile=extreme_profiles,
+    crowd=st.sampled_from(CROWDS),
+    now=st.sampled_from([0.0, NOW - 30.0, NOW, NOW + 1e9]),
+    request_=requests(),
+)
+def test_no_profile_at_the_limits_of_its_parameters_fails_or_breaks_a_promise(
+    profile: Profile, crowd: list[Pod], now: float, request_: Request
+):
+    """Whatever fails is reported, and a report fails this test. A `now` before the last news is a clock read early."""
+    choice = a_scheduler(profile).pick(request_, crowd, now, Random(1))
+    assert choice is None or choice.pod in crowd

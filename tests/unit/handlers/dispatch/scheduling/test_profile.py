@@ -1,5 +1,6 @@
 """A profile is checked when it is loaded, and what is wrong is named by its field."""
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -8,7 +9,11 @@ from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
 from matrixinfer.handlers.dispatch.errors import BadProfile
 from matrixinfer.handlers.dispatch.scheduling.default import DEFAULT
 from matrixinfer.handlers.dispatch.scheduling.live import LiveScheduler
-from support.scheduling import LEAST_REQUESTS, a_scheduler
+from matrixinfer.handlers.dispatch.scheduling.parameters import NoParameters
+from matrixinfer.handlers.dispatch.scheduling.port import Scorer
+from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
+from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN, Factory
+from support.scheduling import LEAST_REQUESTS, NOW, a_pod, a_request, a_scheduler, surroundings
 
 
 def problems(profile: Profile) -> list[str]:
@@ -70,11 +75,27 @@ def with_parameters(name: str, **parameters: Any) -> Profile:
         ),
         (
             Profile(scorers=[WeightedPlugin("kv_cache", weight=0.0)]),
-            "profile.scorers[0].weight: expected a number above 0, got 0",
+            "profile.scorers[0].weight: expected a number above 0, and 1e+06 at most, got 0",
         ),
         (
             Profile(scorers=[WeightedPlugin("kv_cache", weight=float("nan"))]),
-            "profile.scorers[0].weight: expected a number above 0, got nan",
+            "profile.scorers[0].weight: expected a number above 0, and 1e+06 at most, got nan",
+        ),
+        (
+            with_parameters("bounded_hash", points=1_000_000),
+            "profile.scorers[2].parameters.points: expected `int` <= 1024",
+        ),
+        (
+            with_parameters("session_affinity", sessions=10**9),
+            "profile.scorers[2].parameters.sessions: expected `int` <= 2000000",
+        ),
+        (
+            with_parameters("token_load", half_tokens=2**50),
+            "profile.scorers[2].parameters.half_tokens: expected `int` <= 1099511627776",
+        ),
+        (
+            with_parameters("topology", weights=[1.0] * 17),
+            "profile.scorers[2].parameters.weights: expected `array` of length <= 16",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -99,6 +120,16 @@ def test_everything_that_is_wrong_is_told_at_once():
     ]
 
 
+def test_a_plugin_that_cannot_be_made_is_a_problem_of_its_field():
+    def unmakeable(_: NoParameters) -> Scorer:
+        raise OSError("no model file")
+
+    registry = BUILT_IN._replace(scorers={**BUILT_IN.scorers, "learned": Factory(NoParameters, unmakeable)})
+    with pytest.raises(BadProfile) as caught:
+        compile_profile(with_parameters("learned"), registry, surroundings())
+    assert caught.value.problems == ["profile.scorers[2]: 'learned' cannot be made: OSError: no model file"]
+
+
 def test_an_empty_profile_is_the_default_one_which_is_whole():
     assert a_scheduler(Profile()).name == DEFAULT.name == a_scheduler(DEFAULT).name
 
@@ -120,3 +151,29 @@ def test_a_live_scheduler_keeps_the_last_good_profile_and_complains_once_a_chang
         live.follow(bad)
     assert live.name == LEAST_REQUESTS.name
     assert "scorer least_requests" in live.timings()
+
+
+def sticky(weight: float = 1.0, **parameters: Any) -> Profile:
+    """Any: what the scorer is told."""
+    return Profile(scorers=[WeightedPlugin("session_affinity", weight, parameters), WeightedPlugin("least_requests")])
+
+
+@pytest.mark.parametrize(
+    ("changed", "stays"),
+    [
+        (sticky(2.0), True),
+        (Profile(filters=[Plugin("ready")], scorers=sticky(3.0).scorers, picker=Plugin("power_of_two")), True),
+        (sticky(keep_s=60.0), False),
+        (LEAST_REQUESTS, False),
+    ],
+    ids=["another weight", "another filter and picker", "other parameters", "without it"],
+)
+def test_a_plugin_that_stays_the_same_when_the_profile_changes_keeps_what_it_learned(changed: Profile, stays: bool):
+    live = LiveScheduler(a_scheduler)
+    live.follow(sticky())
+    for number in range(20):
+        live.pick(a_request(session=f"s{number}"), [a_pod("b")], NOW, Random(1))
+    assert live.follow(changed)
+    pods = [a_pod("a"), a_pod("b")]
+    choices = [live.pick(a_request(session=f"s{number}"), pods, NOW, Random(number)) for number in range(20)]
+    assert ({choice.pod.name for choice in choices if choice} == {"b"}) is stays

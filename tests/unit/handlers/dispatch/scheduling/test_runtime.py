@@ -12,6 +12,7 @@ import pytest
 
 from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
 from matrixinfer.handlers.dispatch.cache_index.approximate import ApproximateIndex
+from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 from matrixinfer.handlers.dispatch.scheduling.parameters import NoParameters
@@ -190,6 +191,81 @@ def test_a_score_that_is_none_is_told_once_and_bounded(answer: list[float], coun
     (sentence,) = told_of
     assert "'broken'" in sentence
     assert told in sentence
+
+
+# -- failures
+class Broken:
+    """A plug-in of every kind, which fails at everything."""
+
+    def __init__(self, parameters: NoParameters) -> None:
+        pass
+
+    def keep(self, request: Request, pods: Sequence[Pod], now: float) -> Sequence[Pod]:
+        raise ZeroDivisionError("keep")
+
+    def score(self, ask: Ask) -> Sequence[float]:
+        raise ZeroDivisionError("score")
+
+    def pick(self, ask: Ask, totals: Sequence[float], rng: Rng) -> int:
+        raise ZeroDivisionError("pick")
+
+    def placed(self, request: Request, pod: Pod, now: float) -> None:
+        raise ZeroDivisionError("placed")
+
+    def wanted(self, request: Request, pods: Sequence[Pod], now: float) -> Sequence[str]:
+        raise ZeroDivisionError("wanted")
+
+
+def test_plugins_that_fail_are_told_of_once_and_decisions_go_on_without_them():
+    told: list[str] = []
+    registry = Registry(
+        {"broken": Factory(NoParameters, Broken)},
+        {**BUILT_IN.scorers, "broken": Factory(NoParameters, Broken)},
+        {"broken": Factory(NoParameters, Broken)},
+    )
+    profile = Profile(
+        filters=[Plugin("broken")],
+        scorers=[WeightedPlugin("broken"), WeightedPlugin("least_requests")],
+        picker=Plugin("broken"),
+    )
+    scheduler = compile_profile(profile, registry, surroundings(report=told.append))
+    pods = [a_pod(f"p{index}", used=1) for index in range(99)] + [a_pod("idle")]
+    for crowd in (pods[-2:], pods):
+        choices = [pick(scheduler, crowd, seed=seed) for seed in range(3)]
+        assert [choice.candidates[0].scores["broken"] for choice in choices] == [0.0] * 3
+    assert pick(scheduler, pods[-2:]).pod.name == "idle"
+    assert sorted(sentence.split(" failed")[0] for sentence in told) == [
+        "filter 'broken'",
+        "picker 'broken'",
+        "scorer 'broken'",
+    ]
+    assert all("ZeroDivisionError" in sentence for sentence in told)
+
+
+@pytest.mark.parametrize("answer", [None, ["high", "low"], [None, 1.0], 0.5], ids=repr)
+def test_a_scorer_that_answers_no_numbers_counts_as_nought(answer: Any):
+    """Any: whatever a plug-in may answer."""
+    told: list[str] = []
+    choice = pick(with_scorers(given={"report": told.append}, odd=Spy(lambda ask: answer)), [a_pod("a"), a_pod("b")])
+    assert choice.candidates[0].scores == {"odd": 0.0}
+    (sentence,) = told
+    assert "scorer 'odd' failed" in sentence
+
+
+@pytest.mark.parametrize("index", [-1, 2, None])
+def test_a_pick_that_is_no_candidate_is_told_of_and_the_best_is_taken(index: Any):
+    """Any: whatever a plug-in may answer."""
+
+    class Odd(Broken):
+        def pick(self, ask: Ask, totals: Sequence[float], rng: Rng) -> int:
+            return index
+
+    told: list[str] = []
+    registry = BUILT_IN._replace(pickers={"odd": Factory(NoParameters, Odd)})
+    profile = Profile(scorers=[WeightedPlugin("least_requests")], picker=Plugin("odd"))
+    scheduler = compile_profile(profile, registry, surroundings(report=told.append))
+    assert pick(scheduler, [a_pod("full", used=7), a_pod("idle")]).pod.name == "idle"
+    assert len(told) == 1
 
 
 # -- the record

@@ -88,3 +88,9 @@ def test_the_ring_forgets_pods_that_are_long_gone(monkeypatch):
         ring.hold({f"pod-{generation}-{index}" for index in range(3)})
         assert len(set(ring.clockwise(b"key"))) <= 10
     assert {f"pod-19-{index}" for index in range(3)} <= set(ring.clockwise(b"key"))
+
+
+def test_a_pool_of_more_pods_than_are_kept_is_on_the_ring_as_a_whole():
+    ring, names = bounded_hash.Ring(points=1), {f"pod-{index}" for index in range(5000)}
+    ring.hold(names)
+    assert set(ring.clockwise(b"key")) == names
