@@ -103,7 +103,10 @@ class Fleet:
         pod.placed[request.key] = request
         if work not in pod.reported:
             pod.unreported[work] = now
-            pod.footprints.add(work, request.prompt_tokens - request.cached_tokens, request.kv_tokens, now)
+            uncached_tokens = request.prompt_tokens - request.cached_tokens
+            kv_tokens = uncached_tokens + request.output_tokens
+            _, per_token_s = pod.prefill.line(now)
+            pod.footprints.add(work, uncached_tokens, kv_tokens, now, per_token_s)
         self._review(pod)
 
     def release(self, request: Request) -> None:

@@ -54,10 +54,14 @@ class PrefillModel:
 
     def seconds(self, tokens: float, now: float) -> float:
         """The expected time to the first token behind `tokens` of prefill, their own included."""
+        fixed_s, per_token_s = self.line(now)
+        return fixed_s + per_token_s * tokens
+
+    def line(self, now: float) -> tuple[float, float]:
+        """The fixed part and that of each token, in seconds."""
         if not now - self._line_at < 1.0:
             self._line, self._line_at = self._fit(now), now
-        fixed_s, per_token_s = self._line
-        return fixed_s + per_token_s * tokens
+        return self._line
 
     def _fit(self, now: float) -> tuple[float, float]:
         keep = 0.5 ** ((now - self._at) / HALF_LIFE_S) if self._w else 0.0

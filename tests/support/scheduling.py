@@ -39,6 +39,9 @@ class Rate:
     def seconds(self, tokens: float, now: float) -> float:
         return self.fixed_s + tokens / self.tokens_per_s
 
+    def line(self, now: float) -> tuple[float, float]:
+        return self.fixed_s, 1 / self.tokens_per_s
+
 
 def a_request(prompt_tokens: int = 8192, **fields: Any) -> Request:
     """Any: whatever fields a Request has."""
@@ -74,7 +77,8 @@ def a_pod(
     pod.slots = slots
     pod.reported = {WorkKey(f"{name}-{index}", 1, 1) for index in range(used)}
     pod.measure()
-    pod.footprints.add(WorkKey(f"{name}-ahead", 1, 1), prefill_tokens, kv_tokens, NOW)
+    if prefill_tokens or kv_tokens:
+        pod.footprints.add(WorkKey(f"{name}-ahead", 1, 1), prefill_tokens, kv_tokens, NOW)
     for field, value in state.items():
         setattr(pod, field, value)
     return pod

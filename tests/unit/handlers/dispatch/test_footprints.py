@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,47 @@ def test_a_first_token_tells_how_long_it_took_behind_how_much_prefill():
     assert footprints.start(work(2), now=5.0) == Wait(1100, 3.0)
     assert footprints.start(work(2), now=6.0) is None
     assert footprints.start(work(9), now=6.0) is None
+
+
+def test_what_is_ahead_shrinks_with_time_but_not_by_more_than_the_oldest_prompt():
+    footprints = Footprints()
+    footprints.add(work(1), 1000, 1500, now=1.0)
+    footprints.add(work(2), 500, 600, now=1.0)
+    assert [footprints.ahead_tokens(now, per_token_s=0.001) for now in (1.0, 1.4, 2.0, 9.0)] == [1500, 1100, 500, 500]
+    footprints.start(work(1), now=3.0)
+    assert footprints.ahead_tokens(3.2, per_token_s=0.001) == pytest.approx(300)
+    footprints.start(work(2), now=4.0)
+    assert footprints.ahead_tokens(9.0, per_token_s=0.001) == 0
+
+
+def test_at_an_unknown_rate_nothing_of_what_is_ahead_counts_as_done():
+    footprints = Footprints()
+    footprints.add(work(1), 1000, 1500, now=1.0)
+    assert footprints.ahead_tokens(9.0, per_token_s=0.0) == 1000
+
+
+def test_a_pod_that_was_idle_begins_with_what_comes_then():
+    footprints = Footprints()
+    footprints.add(work(1), 1000, 1500, now=1.0)
+    footprints.start(work(1), now=2.0)
+    footprints.add(work(2), 500, 600, now=100.0)
+    assert footprints.ahead_tokens(100.0, per_token_s=0.001) == 500
+
+
+def test_a_wait_is_told_behind_what_was_left_when_it_was_placed():
+    footprints = Footprints()
+    footprints.add(work(1), 1000, 1500, now=1.0)
+    footprints.add(work(2), 500, 600, now=1.4, per_token_s=0.001)
+    assert footprints.start(work(2), now=3.0) == Wait(1100, pytest.approx(1.6))
+
+
+def test_those_without_a_first_token_are_waiting():
+    footprints = Footprints()
+    for number in (1, 2, 3):
+        footprints.add(work(number), 10, 20, now=1.0)
+    footprints.start(work(1), now=2.0)
+    footprints.end(work(2))
+    assert (footprints.waiting, len(footprints)) == (1, 2)
 
 
 def test_placing_the_same_work_again_changes_nothing():
