@@ -5,10 +5,10 @@ for each pod: so affinity lasts until the queue costs more than the hit saves (M
 a threshold.
 
 **Others' time.** Each uncached token is computed before those who come later, and between the tokens of those who
-decode. Later in the busy period come about `waiting / (1 - busy)` requests: by Little's law as many come during the wait
-as wait now, and more while their work is done. So a pod with an empty queue is free to take a miss; where all are
-busy, misses cost more and more, and hits keep the work from growing with the queues. Without this, affinity breaks just
-when it is needed most: queues break it, misses add work, work makes queues.
+decode. In the busy period come about `waiting / (1 - busy)` others: by Little's law as many come during the wait as
+wait now, and more while their work is done. So a pod with an empty queue is free to take a miss; where all are busy,
+misses cost more and more, and hits keep the work from growing with the queues. Without this, affinity breaks just when
+it is needed most: queues break it, misses add work, work makes queues.
 
 **Decoding.** A pod that only decodes has an empty prefill queue and still is no good place: `load_weight_s * k / (1 -
 k)` with k the used share of its slots or of its KV cache, whichever is more (SMG's least_load, field.md 4.2).
