@@ -68,8 +68,8 @@ def test_a_pod_that_was_idle_begins_with_what_comes_then():
 def test_a_wait_is_told_behind_what_was_left_when_it_was_placed():
     footprints = Footprints()
     footprints.add(work(1), 1000, 1500, now=1.0)
-    footprints.add(work(2), 500, 600, now=1.4, per_token_s=0.001)
-    assert footprints.start(work(2), now=3.0) == Wait(1100, pytest.approx(1.6))
+    footprints.add(work(2), 500, 600, now=1.5, per_token_s=0.001)
+    assert footprints.start(work(2), now=3.0) == Wait(1000, 1.5)
 
 
 def test_those_without_a_first_token_are_waiting():
