@@ -44,6 +44,15 @@ class Footprints:
         self._waiting: dict[WorkKey, None] = {}
         self._moved_at = 0.0  # since when the oldest one's prefill is under way
 
+    @classmethod
+    def told(cls, prefill_tokens: int, kv_tokens: int, waiting: int) -> Footprints:
+        """As they were once: `waiting` nameless works, and sums that stand still."""
+        footprints = cls()
+        for number in range(waiting):
+            footprints._hold(WorkKey("", 0, number), Footprint(0, 0))
+        footprints.prefill_tokens, footprints.kv_tokens = prefill_tokens, kv_tokens
+        return footprints
+
     def __len__(self) -> int:
         return len(self._held)
 

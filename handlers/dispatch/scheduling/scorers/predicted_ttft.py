@@ -56,7 +56,7 @@ class PredictedTtft:
         footprints = pod.footprints
         fixed_s, per_token_s = pod.prefill.line(now)
         waiting = footprints.waiting
-        delayed = self._waiting_weight * waiting + self._decoding_weight * (len(footprints) - waiting)
+        delayed = self._waiting_weight * waiting + self._decoding_weight * max(0, pod.used - waiting)
         own_tokens = uncached_tokens * (1.0 + delayed)
         ahead_tokens = footprints.ahead_tokens(now, per_token_s)
         return fixed_s + per_token_s * (ahead_tokens + own_tokens) + self._load_s(pod) + self._floor_s

@@ -81,6 +81,12 @@ def test_those_without_a_first_token_are_waiting():
     assert (footprints.waiting, len(footprints)) == (1, 2)
 
 
+def test_footprints_that_are_told_stand_still():
+    footprints = Footprints.told(1000, 5000, waiting=3)
+    assert (sums(footprints), footprints.waiting) == ((1000, 5000), 3)
+    assert footprints.ahead_tokens(1e9, per_token_s=0.001) == 1000
+
+
 def test_placing_the_same_work_again_changes_nothing():
     footprints = Footprints()
     for now in (1.0, 2.0):

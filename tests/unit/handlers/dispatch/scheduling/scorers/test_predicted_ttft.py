@@ -32,6 +32,7 @@ def with_works(pod: Pod, count: int, *, started: bool, tokens: int = 1000) -> Po
         pod.footprints.add(work, tokens, tokens, NOW)
         if started:
             pod.footprints.start(work, NOW)
+    pod.used += count
     return pod
 
 
