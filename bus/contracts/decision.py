@@ -40,7 +40,8 @@ class Inputs(msgspec.Struct, frozen=True, array_like=True):
     """What the built-in plug-ins read, in columns. They go by the decision's candidates, in their order; with
     `is_complete` the pods that a filter dropped follow, and no candidate is missing.
 
-    `sights` are indices into the batch's. `used` counts slots, `prefill_tokens` and `kv_tokens` are those in flight.
+    `sights` are indices into the batch's. `used` counts slots, `prefill_tokens` and `kv_tokens` are those in flight,
+    of prefill what is left by prediction. `waiting` counts requests without a first token (empty: not recorded).
     Of the prompt `approximate_tokens` were sent there before (empty: none anywhere) and `exact_tokens` are cached by
     the engine's word (empty: no engine tells). `adapters`, for a request with one: is it loaded, how many are, is it on
     its way, how many are.
@@ -60,6 +61,7 @@ class Inputs(msgspec.Struct, frozen=True, array_like=True):
     exact_tokens: list[int | None] = []
     adapters: list[tuple[bool, int, bool, int]] = []
     is_complete: bool = False
+    waiting: list[int] = []
 
 
 class Fairness(msgspec.Struct, frozen=True, array_like=True):

@@ -129,8 +129,10 @@ class Fleet:
         pod.placed[request.key] = request
         if work not in pod.reported:
             pod.unreported[work] = now
-            prefill_tokens, output_tokens = request.prompt_tokens - request.cached_tokens, request.output_tokens
-            pod.footprints.add(work, prefill_tokens, request.kv_tokens, now, output_tokens=output_tokens)
+            uncached_tokens, output_tokens = request.prompt_tokens - request.cached_tokens, request.output_tokens
+            _, per_token_s = pod.prefill.line(now)
+            kv_tokens = uncached_tokens + output_tokens
+            pod.footprints.add(work, uncached_tokens, kv_tokens, now, per_token_s, output_tokens=output_tokens)
         self._review(pod)
 
     def release(self, request: Request) -> None:

@@ -12,8 +12,8 @@ from matrixinfer.bus.contracts.load import Snapshot, WorkKey
 
 
 class Footprint(msgspec.Struct, frozen=True, gc=False):
-    """`prefill_tokens` are those of the prompt that the pod has to compute, `kv_tokens` prompt and predicted output, of
-    which `output_tokens` are the output.
+    """`prefill_tokens` are those of the prompt that the pod has to compute, `kv_tokens` those and the predicted output,
+    which is `output_tokens`: what it has cached already is shared with others, and counted with the first of them.
 
     `ahead_tokens` had to be computed at the pod when this was placed, its own included: what its first token waits for.
     `placed_at` is 0 for a guess about work that another dispatcher placed.
@@ -36,29 +36,66 @@ class Wait(NamedTuple):
 class Footprints:
     """Added at dispatch, the prefill dropped at the first token, freed at the end. Both sums are at the present."""
 
-    __slots__ = ("_held", "_started", "kv_tokens", "prefill_tokens")
+    __slots__ = ("_held", "_moved_at", "_waiting", "kv_tokens", "prefill_tokens")
 
     def __init__(self) -> None:
         self.prefill_tokens = 0
         self.kv_tokens = 0
         self._held: dict[WorkKey, Footprint] = {}
-        self._started: set[WorkKey] = set()
+        self._waiting: dict[WorkKey, None] = {}
+        self._moved_at = 0.0  # since when the oldest one's prefill is under way
+
+    @classmethod
+    def told(cls, prefill_tokens: int, kv_tokens: int, waiting: int) -> Footprints:
+        """As they were once: `waiting` nameless works, and sums that stand still."""
+        footprints = cls()
+        for number in range(waiting):
+            footprints._hold(WorkKey("", 0, number), Footprint(0, 0))
+        footprints.prefill_tokens, footprints.kv_tokens = prefill_tokens, kv_tokens
+        return footprints
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, work: WorkKey, prefill_tokens: int, kv_tokens: int, now: float, *, output_tokens: int = 0) -> None:
-        """Work was placed. Placing the same again changes nothing."""
-        if work not in self._held:
-            ahead_tokens = self.prefill_tokens + prefill_tokens
-            self._hold(work, Footprint(prefill_tokens, kv_tokens, ahead_tokens, now, output_tokens))
+    @property
+    def waiting(self) -> int:
+        """How many have not had their first token."""
+        return len(self._waiting)
+
+    def ahead_tokens(self, now: float, per_token_s: float) -> float:
+        """What is left to prefill, at the rate at which it goes since the last first token. At most the oldest prompt
+        is done, or its first token would have been heard of: so a pod that hangs keeps its queue."""
+        if not self._waiting or per_token_s <= 0.0:
+            return self.prefill_tokens
+        oldest_tokens = self._held[next(iter(self._waiting))].prefill_tokens
+        return self.prefill_tokens - min((now - self._moved_at) / per_token_s, oldest_tokens)
+
+    def add(
+        self,
+        work: WorkKey,
+        prefill_tokens: int,
+        kv_tokens: int,
+        now: float,
+        per_token_s: float = 0.0,
+        *,
+        output_tokens: int = 0,
+    ) -> None:
+        """Work was placed at a pod that takes so long for a token of prefill (0: unknown). Placing the same again
+        changes nothing."""
+        if work in self._held:
+            return
+        if not self._waiting:
+            self._moved_at = now
+        ahead_tokens = round(self.ahead_tokens(now, per_token_s)) + prefill_tokens
+        self._hold(work, Footprint(prefill_tokens, kv_tokens, ahead_tokens, now, output_tokens))
 
     def start(self, work: WorkKey, now: float) -> Wait | None:
         """Its first token came; how long it took, for work that was placed here."""
         footprint = self._held.get(work)
-        if footprint is None or work in self._started:
+        if footprint is None or work not in self._waiting:
             return None
-        self._started.add(work)
+        del self._waiting[work]
+        self._moved_at = max(self._moved_at, now)
         self.prefill_tokens -= footprint.prefill_tokens
         return Wait(footprint.ahead_tokens, now - footprint.placed_at) if footprint.placed_at else None
 
@@ -67,9 +104,8 @@ class Footprints:
         if footprint is None:
             return
         self.kv_tokens -= footprint.kv_tokens
-        if work in self._started:
-            self._started.remove(work)
-        else:
+        if work in self._waiting:
+            del self._waiting[work]
             self.prefill_tokens -= footprint.prefill_tokens
 
     def agree(self, snapshot: Snapshot, unreported: Iterable[WorkKey]) -> None:
@@ -87,19 +123,14 @@ class Footprints:
 
     def _correct(self, snapshot: Snapshot) -> None:
         """Prompts are only guessed at until they run. Together, running work takes no more than what the engine tells
-        and its whole output, and no less than what it tells without the prompts that have no first token yet, which
-        the engine may count in. Where the prediction is outside, its prompts make up for it, each by its share."""
-        prompts = {work: held.kv_tokens - held.output_tokens for work, held in self._held.items()}
-        running = {work: prompts[work] for work in snapshot.running}
-        prompt_tokens = sum(running.values())
-        output_tokens = sum([self._held[work].output_tokens for work in running])
-        without_tokens = output_tokens + sum([prompts[work] for work in snapshot.waiting])
-        least = snapshot.running_tokens - without_tokens
-        surplus = prompt_tokens - max(least, min(prompt_tokens, snapshot.running_tokens))
-        if not surplus:
+        and its whole output; where the prediction is above, its prompts make up for it, each by its share."""
+        prompts = {work: self._held[work].kv_tokens - self._held[work].output_tokens for work in snapshot.running}
+        predicted_tokens = sum(prompts.values())
+        surplus = predicted_tokens - snapshot.running_tokens
+        if surplus <= 0:
             return
-        for work, own_tokens in running.items():
-            share = surplus * own_tokens // prompt_tokens if prompt_tokens else surplus // len(running)
+        for work, own_tokens in prompts.items():
+            share = surplus * own_tokens // predicted_tokens
             held = self._held[work]
             self._held[work] = msgspec.structs.replace(held, kv_tokens=held.kv_tokens - share)
             self.kv_tokens -= share
@@ -116,5 +147,6 @@ class Footprints:
 
     def _hold(self, work: WorkKey, footprint: Footprint) -> None:
         self._held[work] = footprint
+        self._waiting[work] = None
         self.prefill_tokens += footprint.prefill_tokens
         self.kv_tokens += footprint.kv_tokens

@@ -78,7 +78,8 @@ def a_pod(
     pod.slots = slots
     pod.reported = {WorkKey(f"{name}-{index}", 1, 1) for index in range(used)}
     pod.measure()
-    pod.footprints.add(WorkKey(f"{name}-ahead", 1, 1), prefill_tokens, kv_tokens, NOW)
+    if prefill_tokens or kv_tokens:
+        pod.footprints.add(WorkKey(f"{name}-ahead", 1, 1), prefill_tokens, kv_tokens, NOW)
     for field, value in state.items():
         setattr(pod, field, value)
     return pod

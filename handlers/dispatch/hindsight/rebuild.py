@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from matrixinfer.bus.contracts.decision import Decision, Inputs, PodSight
 from matrixinfer.bus.contracts.serving import PoolPod
+from matrixinfer.handlers.dispatch.footprints import Footprints
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.prefill_model import PrefillModel
 from matrixinfer.handlers.dispatch.request import Request
@@ -85,7 +86,8 @@ def _pod(sight: PodSight, inputs: Inputs, row: int, adapter: str) -> Pod:
     pod.slots, pod.used = sight.slots, inputs.used[row]
     pod.free = pod.slots - pod.used
     pod.load = pod.used / pod.slots if pod.slots else 1.0
-    pod.footprints.prefill_tokens, pod.footprints.kv_tokens = inputs.prefill_tokens[row], inputs.kv_tokens[row]
+    waiting = inputs.waiting[row] if inputs.waiting else 0
+    pod.footprints = Footprints.told(inputs.prefill_tokens[row], inputs.kv_tokens[row], waiting)
     pod.prefill = PrefillModel.of_line(sight.fixed_s, sight.per_token_s)
     pod.kv_capacity_tokens, pod.kv_usage = sight.kv_capacity_tokens, sight.kv_usage
     pod.ttft_s, pod.tpot_s, pod.measured_at = sight.ttft_s, sight.tpot_s, sight.measured_at

@@ -125,6 +125,7 @@ class Seen(NamedTuple):
     exact_tokens: list[int | None]
     adapters: list[tuple[bool, int, bool, int]]
     is_complete: bool
+    waiting: list[int]
 
 
 class Choice(NamedTuple):

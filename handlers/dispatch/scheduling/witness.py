@@ -51,12 +51,13 @@ class Witness:
             sum([pod.used for pod in everyone]) if len(everyone) <= _COUNTED else -1,
             [self._sight(pod, now) for pod in pods],
             [pod.used for pod in pods],
-            [footprint.prefill_tokens for footprint in footprints],
+            [round(pod.footprints.ahead_tokens(now, pod.prefill.line(now)[1])) for pod in pods],
             [footprint.kv_tokens for footprint in footprints],
             approximate if any(approximate) else [],
             exact if exact.count(None) < len(exact) else [],
             [_adapters(pod, request) for pod in pods] if request.adapter else [],
             is_complete=False,
+            waiting=[footprint.waiting for footprint in footprints],
         )
 
     def _sight(self, pod: Pod, now: float) -> PodSight:

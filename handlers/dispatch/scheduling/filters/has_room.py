@@ -30,6 +30,9 @@ class HasRoom:
 
 
 def _prefill_s(pod: Pod, now: float) -> float:
-    """Of what is in flight; nothing for an idle pod, whatever its engine's fixed part of a first token is."""
-    ahead_tokens = pod.footprints.prefill_tokens
-    return pod.prefill.seconds(ahead_tokens, now) if ahead_tokens > 0 else 0.0
+    """Of what is left in flight; nothing for an idle pod, whatever its engine's fixed part of a first token is."""
+    footprints = pod.footprints
+    if not footprints.waiting:
+        return 0.0
+    fixed_s, per_token_s = pod.prefill.line(now)
+    return fixed_s + per_token_s * footprints.ahead_tokens(now, per_token_s)

@@ -200,13 +200,13 @@ def test_a_pod_without_room_in_its_cache_gets_nothing_until_work_ends():
     assert pod.can_hold(1)
 
 
-def test_what_was_cached_at_the_pod_is_not_counted_as_prefill():
+def test_what_was_cached_at_the_pod_counts_neither_as_prefill_nor_as_room_of_its_own():
     fleet = a_fleet("p1", slots=8)
     pod = fleet.pods["p1"]
     known = waiting(order=1)
     known.prompt_tokens, known.cached_tokens, known.output_tokens = 900, 700, 100
     fleet.place(pod, known, WorkKey("r", 1, 1), epoch=1, now=100.2)
-    assert (pod.footprints.prefill_tokens, pod.footprints.kv_tokens) == (200, 1000)
+    assert (pod.footprints.prefill_tokens, pod.footprints.kv_tokens) == (200, 300)
     fleet.free_slot("p1", WorkKey("r", 1, 1))
     assert (pod.footprints.prefill_tokens, pod.footprints.kv_tokens) == (0, 0)
 

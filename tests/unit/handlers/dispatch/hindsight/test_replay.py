@@ -95,7 +95,8 @@ def test_where_the_other_profile_finds_both_as_good_nothing_moves():
 def test_the_changes_are_counted_for_each_pod_with_the_largest_as_examples():
     pods = [a_pod("busy", used=7, prefill_tokens=10_000), a_pod("idle", prefill_tokens=20_000, slots=9)]
     requests = [a_request(key=(f"r{number}", 1)) for number in OTHERS[:5]]
-    fast = Profile(name="fast", scorers=[WeightedPlugin("predicted_ttft", parameters={"load_weight_s": 0.0})])
+    own_time = {"waiting_weight": 0.0, "decoding_weight": 0.0, "load_weight_s": 0.0}
+    fast = Profile(name="fast", scorers=[WeightedPlugin("predicted_ttft", parameters=own_time)])
     batch = decided(fast, pods, requests, Random(1))
     assert {decision.pod for decision in batch.decisions} == {"busy"}
     changes, verdicts = replayed(batch, Profile(name="few", scorers=[WeightedPlugin("least_requests")]))
