@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from matrixinfer.bus.contracts.control import Dumped
@@ -29,7 +29,11 @@ class Hearing(NamedTuple):
 class Fleet:
     """`open` holds the pods that may get a request now, by name."""
 
-    def __init__(self, silent_after_s: float, verify_after_s: float) -> None:
+    def __init__(
+        self, silent_after_s: float, verify_after_s: float, on_departure: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`on_departure` is called with the name of a pod that is forgotten: no more will be heard of it."""
+        self._on_departure = on_departure
         self._silent_after_s = silent_after_s
         self._verify_after_s = verify_after_s
         self._last_tick = -math.inf
@@ -166,3 +170,4 @@ class Fleet:
     def _forget_the_departed(self) -> None:
         for name in [name for name, pod in self.pods.items() if not (pod.listed or pod.placed)]:
             del self.pods[name]
+            self._on_departure(name)

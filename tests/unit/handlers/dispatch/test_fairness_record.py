@@ -7,7 +7,7 @@ from matrixinfer.handlers.dispatch.assignment import PoolShard
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.fairness_record import KEEP_EVERY_S, FairnessRecord
 from support.dispatch import DispatchHouse, dispatch_house
-from support.fair_queue import waiting
+from support.fair_queue import waiting, work_of
 from support.scripted import MS, NS, ScriptedAgent
 
 KEY = f"fairness.{NS}.{MS}.0"
@@ -17,8 +17,8 @@ def used(queue: FairQueue, tenant: str, tokens: int) -> None:
     request = waiting(tenant)
     queue.push(request)
     queue.remove(request)
-    queue.charge(request)
-    queue.correct(request.key, tokens, 0)
+    queue.charge(request, work_of(request), "p")
+    queue.correct(work_of(request), tokens, 0)
 
 
 def a_queue(**tokens: int) -> FairQueue:
