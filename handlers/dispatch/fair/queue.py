@@ -74,6 +74,11 @@ class FairQueue:
         self._passes = 0
         self._cost = 0.0
 
+    @property
+    def quantum_tokens(self) -> float:
+        """Virtual tokens that a tenant may be ahead of the last one and still go first."""
+        return self._settings.quantum_tokens
+
     def __len__(self) -> int:
         return len(self._tickets)
 
