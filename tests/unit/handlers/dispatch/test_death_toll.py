@@ -87,35 +87,41 @@ async def test_a_toll_that_cannot_be_read_stops_no_takeover():
 
 async def test_a_toll_that_cannot_be_written_stops_no_placing(monkeypatch: pytest.MonkeyPatch):
     async with dispatch_house() as house:
+        real = MemoryStore.put
+
+        async def put(self: MemoryStore, key: str, value: bytes, **more: Any) -> int:
+            if key == TOLL:
+                raise Unavailable("the server is slow")
+            return await real(self, key, value, **more)
+
+        monkeypatch.setattr(MemoryStore, "put", put)
         await house.dispatcher()
         agents = await two_agents(house)
-
-        async def refuse(*_: object, **__: object) -> int:
-            raise Unavailable("the server is slow")
-
-        monkeypatch.setattr(type(house.bus.store("REIGNS")), "put", refuse)
         await house.post("bad")
         await die_with(house, agents, "bad")
         assert [rid for agent in agents for rid in agent.waiting_rids] == ["bad"]
 
 
-async def test_a_toll_that_is_being_written_stops_no_placing_and_the_next_is_written_after_it(
+async def test_while_a_toll_is_being_written_nothing_waits_and_the_next_is_written_after_it(
     monkeypatch: pytest.MonkeyPatch,
 ):
     async with dispatch_house() as house:
-        await house.dispatcher()
-        agents = await two_agents(house)
-        store = type(house.bus.store("REIGNS"))
-        real = store.put
+        real = MemoryStore.put
 
         async def put(self: MemoryStore, key: str, value: bytes, **more: Any) -> int:
             await house.clock.sleep(5.0 if key == TOLL else 0.0)
             return await real(self, key, value, **more)
 
-        monkeypatch.setattr(store, "put", put)
-        await house.post("bad")
+        monkeypatch.setattr(MemoryStore, "put", put)
+        await house.dispatcher()
+        agents = await two_agents(house)
+        await house.post("bad", "good")
         await die_with(house, agents, "bad")
-        assert [rid for agent in agents for rid in agent.waiting_rids] == ["bad"]
+        assert sorted(rid for agent in agents for rid in agent.waiting_rids) == ["bad", "good"]
+        (lucky,) = [agent for agent in agents if "good" in agent.waiting_rids]
+        await lucky.start("good")
+        await house.settle()
+        assert (await house.gateway.where("good")).state == "settled", "agents are heard meanwhile"
         await house.post("worse")
         await die_with(house, agents, "worse")
         await house.pass_time(12)

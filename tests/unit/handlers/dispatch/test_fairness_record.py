@@ -166,24 +166,29 @@ async def test_a_record_that_cannot_be_read_is_replaced():
 
 
 # -- a bucket that answers late, or never
-def slow_down(monkeypatch: pytest.MonkeyPatch, house: DispatchHouse, seconds: float) -> None:
-    """Whoever reads REIGNS waits so long, and hears then that nobody is there."""
+class SlowReigns:
+    """Once `fails_after_s` is set, whoever reads REIGNS waits so long, and hears then that nobody is there."""
 
-    async def get(store: MemoryStore, key: str) -> Entry | None:
-        if store._bucket.spec.name != "REIGNS":
-            return await real(store, key)
-        await house.clock.sleep(seconds)
-        raise Unavailable("no leader")
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, house: DispatchHouse) -> None:
+        """To be made before the dispatchers, who hold on to the store they get."""
+        self.fails_after_s: float | None = None
+        real = MemoryStore.get
 
-    real = MemoryStore.get
-    monkeypatch.setattr(MemoryStore, "get", get)
+        async def get(store: MemoryStore, key: str) -> Entry | None:
+            if store._bucket.spec.name != "REIGNS" or self.fails_after_s is None:
+                return await real(store, key)
+            await house.clock.sleep(self.fails_after_s)
+            raise Unavailable("no leader")
+
+        monkeypatch.setattr(MemoryStore, "get", get)
 
 
 async def test_while_accounts_are_being_written_nothing_else_waits(monkeypatch: pytest.MonkeyPatch):
     async with dispatch_house() as house:
+        reigns = SlowReigns(monkeypatch, house)
         await house.dispatcher()
         first, second = await house.agent("p1", slots=1), await house.agent("p2", slots=1)
-        slow_down(monkeypatch, house, 5.0)
+        reigns.fails_after_s = 5.0
         await house.post(*[f"r{number}" for number in range(8)])
         for rid in first.waiting_rids:
             await first.start(rid)
@@ -195,12 +200,12 @@ async def test_while_accounts_are_being_written_nothing_else_waits(monkeypatch: 
         assert second.waiting_rids
 
 
-@pytest.mark.parametrize("answers_after_s", [0.0, 1e9], ids=["it refuses", "it is silent"])
-async def test_a_reign_begins_though_what_was_noted_cannot_be_read(monkeypatch, caplog, answers_after_s):
+@pytest.mark.parametrize("fails_after_s", [0.0, 1e9], ids=["it refuses", "it is silent"])
+async def test_a_reign_begins_though_what_was_noted_cannot_be_read(monkeypatch, caplog, fails_after_s):
     async with dispatch_house() as house:
         agent = await house.agent("p1")
         await house.post("r1")
-        slow_down(monkeypatch, house, answers_after_s)
+        SlowReigns(monkeypatch, house).fails_after_s = fails_after_s
         await house.dispatcher()
         await house.pass_time(4)
         assert agent.waiting_rids == ["r1"]
