@@ -129,6 +129,9 @@ class Subjects:
     def queue(self, namespace: str, modelserver: str) -> str:
         return f"{self.prefix}.queue.{escape(namespace)}.{escape(modelserver)}"
 
+    def queue_filter(self) -> str:
+        return f"{self.prefix}.queue.*.*"
+
     # -- reports
     def load(self, namespace: str, pod: str) -> str:
         return f"{self.prefix}.load.{escape(namespace)}.{escape(pod)}"
@@ -150,6 +153,10 @@ class Subjects:
 
     def decision(self, namespace: str, modelserver: str) -> str:
         return f"{self.prefix}.decision.{escape(namespace)}.{escape(modelserver)}"
+
+    def decision_filter(self) -> str:
+        """Of every pool."""
+        return f"{self.prefix}.decision.*.*"
 
     def dead(self, stream: str) -> str:
         return f"{self.prefix}.dead.{escape(stream)}"

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from matrixinfer.bus.contracts.cache import BlocksStored, CacheChange
 from matrixinfer.bus.contracts.envelope import Endpoint
 from matrixinfer.bus.contracts.frames import Failure, Usage
 
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What a started engine is: `slots` requests run at once, `kv_capacity_tokens` fit its KV cache (0: unknown)."""
+    """What a started engine is: `slots` requests run at once, `kv_capacity_tokens` fit its KV cache (0: unknown).
+
+    `tells_cache`: it is a CacheTeller, and as it is configured it keeps that port's promises.
+    """
 
     engine: str
     model: str
     slots: int
     kv_capacity_tokens: int = 0
+    tells_cache: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Job:
     """One generation. `body` is the client's OpenAI JSON, byte for byte; `model` is what the answer shall name.
 
     `rid` names the answer (`chatcmpl-<rid>` and so on) and is the key for `abort`, unique among what runs.
+    `block_hashes` are the names of the prompt's blocks as the gateway made them (`bus.block_hashes`; empty: none).
     """
 
     rid: str
@@ -43,6 +49,7 @@ class Job:
     stream: bool
     body: bytes
     adapter: str = ""
+    block_hashes: bytes = b""
 
 
 class Piece:
@@ -103,4 +110,23 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """End every job and free everything. Also after a failed start; safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class CacheTeller(Protocol):
+    """The part of an engine that tells what its KV cache holds, for those that can: see `EngineInfo.tells_cache`.
+
+    Blocks are named as the envelope names them (`bus.block_hashes`), so that the gateway's hashes find them. Nothing is
+    recorded before the first call of `take_cache_changes`; who called it goes on calling it.
+    """
+
+    def take_cache_changes(self) -> list[CacheChange]:
+        """What changed since the last call: who applies all answers in order has what the cache holds now. The first
+        answer is all that it holds by then. Cheap, never blocks; to be called some ten times a second."""
+        ...
+
+    def cached_blocks(self) -> list[BlocksStored]:
+        """All that it holds now, chains from their beginning on; not more than one for each tier and adapter. What was
+        not taken yet is in it, and comes again with the next changes, which then change nothing."""
         ...

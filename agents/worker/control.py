@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import assert_never, cast
 
 from matrixinfer.agents.worker.books import Books
+from matrixinfer.agents.worker.cache_diary import CacheDiary
 from matrixinfer.agents.worker.driver import Driver
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.control import (
     Abort,
     CacheDump,
-    CacheDumped,
     Done,
     Drain,
     Dump,
@@ -45,6 +45,8 @@ class Control:
         books: Books,
         clock: Clock,
         driver: Driver,
+        cache_diary: CacheDiary,
+        *,
         drain: Callable[[], None],
         snapshot: Callable[[float], Snapshot],
     ) -> None:
@@ -54,6 +56,7 @@ class Control:
         self._reporter = books.reporter
         self._clock = clock
         self._driver = driver
+        self._cache_diary = cache_diary
         self._drain = drain
         self._snapshot = snapshot
 
@@ -82,8 +85,8 @@ class Control:
                 return self._dumped(order)
             case Drain():
                 self._drain()
-            case CacheDump():  # no engine here tells what it caches: nothing is known to be there
-                return CacheDumped(self._identity.boot, 0)
+            case CacheDump():
+                return self._cache_diary.dumped(order)
             case Ping():
                 pass
             case _:

@@ -100,7 +100,8 @@ class Driver:
 
     def _generate(self, run: Run, envelope: Envelope, body: bytes) -> None:
         model = envelope.model or self._served_model
-        job = Job(run.engine_id, envelope.endpoint, model, envelope.stream, body, envelope.adapter)
+        adapter, blocks = envelope.adapter, envelope.block_hashes
+        job = Job(run.engine_id, envelope.endpoint, model, envelope.stream, body, adapter, blocks)
         try:
             self._engine.generate(job, partial(self._on_piece, run))
         except Exception:  # the port forbids it; one request must not take the consumer with it

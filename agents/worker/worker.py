@@ -7,8 +7,10 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-from matrixinfer.agents.engines.port import Engine, EngineInfo
+from matrixinfer.agents.engines.port import CacheTeller, Engine, EngineInfo
 from matrixinfer.agents.worker.books import open_books
+from matrixinfer.agents.worker.cache_diary import CacheDiary
+from matrixinfer.agents.worker.cache_publisher import TELL_EVERY_S, CachePublisher
 from matrixinfer.agents.worker.control import Control
 from matrixinfer.agents.worker.driver import Driver
 from matrixinfer.agents.worker.identity import Identity
@@ -56,7 +58,9 @@ class Worker:
         self._reporter = self._books.reporter
         self._sender = Sender(bus, self._books, self.snapshot)
         self._driver = Driver(self._books, bus, engine, served_model, self._sender)
-        self._control = Control(self._books, self._clock, self._driver, self.drain, self.snapshot)
+        diary = CacheDiary(identity, engine if info.tells_cache and isinstance(engine, CacheTeller) else None)
+        self._control = Control(self._books, self._clock, self._driver, diary, drain=self.drain, snapshot=self.snapshot)
+        self._cache = CachePublisher(bus, identity, diary)
         self._presence = Presence(bus, self._books, self._driver)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -116,7 +120,9 @@ class Worker:
 
     def _chores(self) -> list[Coroutine[Any, Any, None]]:
         clock = self._clock
+        telling = [every(clock, TELL_EVERY_S, self._cache.tell)] if self._info.tells_cache else []
         return [
+            *telling,
             self._sender.run(),
             every(clock, SNAPSHOT_EVERY_S, self._tell_state),
             every(clock, DEADLINES_EVERY_S, self._watch_deadlines),

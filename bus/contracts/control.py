@@ -81,7 +81,8 @@ class Dumped(msgspec.Struct, frozen=True, array_like=True, tag="dumped"):
 
 
 class CacheDumped(msgspec.Struct, frozen=True, array_like=True, tag="cache_dumped"):
-    """One chunk of the cache as it was right after the cache event `sequence` of this boot.
+    """One chunk of the cache as it was right after the cache event `sequence` of this boot, or a little later: what
+    came in between is in the next events as well, where it changes nothing.
 
     The agent keeps that state until its chunks are fetched. `cursor` is where this chunk begins; `more` is where the
     next one does, 0 after the last. An agent that no longer has the state that was asked for answers with the first

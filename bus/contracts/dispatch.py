@@ -39,7 +39,8 @@ class WhereAnswer(msgspec.Struct, frozen=True, array_like=True):
 
 
 class QueueReport(msgspec.Struct, frozen=True, array_like=True):
-    """The queue of one pool, as dispatch sees it, four times a second."""
+    """The queue of one pool, as dispatch sees it, four times a second. `suspicions` say, in words, at which pods the
+    index of caches seems to be wrong."""
 
     namespace: str
     modelserver: str
@@ -51,3 +52,4 @@ class QueueReport(msgspec.Struct, frozen=True, array_like=True):
     oldest_age_s: float
     pods_ready: int
     predicted_wait_s: float
+    suspicions: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 from typing import NamedTuple
 
@@ -16,8 +17,6 @@ logger = logging.getLogger("matrixinfer.bus.jetstream.consumers")
 
 EXCLUSIVE = "matrixinfer-exclusive"
 EPOCH = "matrixinfer-epoch"
-UNUSED_FOR_S = 86_400
-"""A durable consumer that nobody uses for a day goes by itself; its messages stay, and `consume` makes it again."""
 
 _MAX_WAITING = 512
 _FENCING_ATTEMPTS = 10
@@ -32,17 +31,21 @@ class Looks(NamedTuple):
 
 
 def consumer_config(consumer: Consumer) -> Json:
+    start: Json = {"deliver_policy": "all"}
+    if consumer.since is not None:
+        at = datetime.datetime.fromtimestamp(consumer.since, datetime.UTC)
+        start = {"deliver_policy": "by_start_time", "opt_start_time": at.isoformat()}
     return {
+        **start,
         "name": consumer.name,
         "durable_name": consumer.name,
         "filter_subject": consumer.filter,
         "ack_policy": "explicit",
-        "deliver_policy": "all",
         "replay_policy": "instant",
         "ack_wait": int(consumer.ack_wait_s * SECOND_NS),
         "max_ack_pending": consumer.max_ack_pending,
         "max_waiting": _MAX_WAITING,
-        "inactive_threshold": UNUSED_FOR_S * SECOND_NS,
+        "inactive_threshold": int(consumer.unused_s * SECOND_NS),
         "metadata": {EXCLUSIVE: "true", EPOCH: str(consumer.epoch)} if consumer.exclusive else {},
     }
 

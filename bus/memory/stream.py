@@ -88,8 +88,9 @@ class StreamState:
         while self._id_expiries and self._id_expiries[0][0] <= now:
             del self._ids[self._id_expiries.popleft()[1]]
 
-    def open(self, spec: Consumer) -> ConsumerState:
-        """The durable consumer, made if needed. Raises Conflict when another reads the same messages."""
+    def open(self, spec: Consumer, since: float = -math.inf) -> ConsumerState:
+        """The durable consumer, made if needed, for what was stored at `since` or later. Raises Conflict when another
+        reads the same messages."""
         if spec.exclusive:
             for other in [c for c in self.consumers.values() if c.spec.filter == spec.filter]:
                 if other.spec.name != spec.name:
@@ -103,7 +104,9 @@ class StreamState:
             return state
         self._refuse_overlap(spec)
         state = ConsumerState(spec)
-        state.ready.extend(m.sequence for m in self.messages.values() if matches(spec.filter, m.subject))
+        state.ready.extend(
+            m.sequence for m in self.messages.values() if matches(spec.filter, m.subject) and m.stored_at >= since
+        )
         self.consumers[spec.name] = state
         return state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 from matrixinfer.bus.clock import Clock
@@ -11,7 +12,7 @@ from matrixinfer.bus.memory.matching import matches
 from matrixinfer.bus.memory.stream import Message, StreamState
 from matrixinfer.bus.memory.timers import Timers
 from matrixinfer.bus.ports.queue import Backlog, Consumer, Stored
-from matrixinfer.bus.topology import STREAMS, Storage
+from matrixinfer.bus.topology import STREAMS, Retention, Storage
 
 
 class Reader(Protocol):
@@ -66,7 +67,10 @@ class Streams:
 
     def open(self, prefix: str, spec: Consumer, reader: Reader) -> tuple[StreamState, ConsumerState]:
         stream = self.get(prefix, spec.stream)
-        consumer = stream.open(spec)
+        since = spec.since
+        if since is not None:
+            since -= self.clock.now() - self.clock.monotonic()
+        consumer = stream.open(spec, -math.inf if since is None else since)
         readers = self._readers.setdefault(consumer, [])
         if reader not in readers:
             readers.append(reader)
@@ -105,6 +109,8 @@ class Streams:
         consumer = stream.consumers.get(spec.name)
         all_of_it = sum(1 for m in stream.messages.values() if matches(spec.filter, m.subject))
         in_hand = len(consumer.in_hand) if consumer is not None else 0
+        if consumer is not None and stream.spec.retention is Retention.LIMITS:  # what was read is kept
+            return Backlog(sum(1 for sequence in consumer.ready if sequence in stream.messages), in_hand)
         return Backlog(waiting=all_of_it - in_hand, unacknowledged=in_hand)
 
     def restart(self, *, lose_memory_streams: bool) -> None:

@@ -35,6 +35,9 @@ class Consumer:
     `consume` first delete every other consumer with the same filter: late acknowledgements sent through the deleted
     ones have no effect, and what they held is delivered anew. Of two exclusive consumers the one with the larger
     `epoch` stays: `consume` of an older one raises LeaseLost instead of deleting it.
+
+    A reader of history (a stream that keeps what was read) begins with what was stored at `since`, unix seconds, or
+    later; None: with the oldest. The server forgets the consumer when nobody has used it for `unused_s`.
     """
 
     stream: str
@@ -44,6 +47,8 @@ class Consumer:
     max_ack_pending: int
     exclusive: bool = False
     epoch: int = 0
+    since: float | None = None
+    unused_s: float = 86_400.0
 
 
 class Delivery(Protocol):

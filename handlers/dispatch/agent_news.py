@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from matrixinfer.bus.contracts.control import Dumped
+from matrixinfer.bus.contracts.decision import Ending, FirstToken
 from matrixinfer.bus.contracts.load import Finished, LoadEvent, WorkKey
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.failures import poison
@@ -29,12 +30,13 @@ class AgentNews:
         pod = hearing.pod
         if hearing.reborn:
             self._rehome(pod, effects, died=True)
-        self._started(pod, event.started, effects)
+        self._started(pod, event.started, now, effects)
         for end in event.finished:
             self._ended(pod, end, now, effects)
+            effects.endings.append(Ending(pod.name, end))
         if event.snapshot is not None:
             if pod.placed:
-                self._started(pod, event.snapshot.running, effects)
+                self._started(pod, event.snapshot.running, now, effects)
             self._sightings.note(pod.name, pod.boot, self._strange(event.snapshot.waiting), Seen.WAITING)
         if self._ledger.fleet.is_to_ask(pod, now):
             effects.ask.append(pod.name)
@@ -49,7 +51,7 @@ class AgentNews:
         pod, snapshot = hearing.pod, dumped.snapshot
         if hearing.reborn:
             self._rehome(pod, effects, died=True)
-        self._started(pod, snapshot.running, effects)
+        self._started(pod, snapshot.running, now, effects)
         for end in dumped.finished:
             self._ended(pod, end, now, effects)
         self._adopt(pod, snapshot.waiting, now)
@@ -65,7 +67,7 @@ class AgentNews:
             self._rehome(pod, effects, died=died)
         return effects
 
-    def _started(self, pod: Pod, works: Iterable[WorkKey], effects: Effects) -> None:
+    def _started(self, pod: Pod, works: Iterable[WorkKey], now: float, effects: Effects) -> None:
         """A start settles the request whichever hop it is: the gateway binds the first it hears and ends the others."""
         requests = self._ledger.requests
         strange = []
@@ -76,6 +78,7 @@ class AgentNews:
                 strange.append(work)
             else:
                 self._ledger.settle(request, effects, Whereabouts(pod.name, pod.boot, work.hop))
+                effects.first_tokens.append(_first_token(request, pod, work, now))
         self._sightings.note(pod.name, pod.boot, strange, Seen.SETTLED)
 
     def _ended(self, pod: Pod, end: Finished, now: float, effects: Effects) -> None:
@@ -89,6 +92,8 @@ class AgentNews:
                 self._ledger.start(work, pod.name, request)
             self._ledger.account(end)
             self._ledger.settle(request, effects, Whereabouts(pod.name, pod.boot, work.hop))
+            if end.started:
+                effects.first_tokens.append(_first_token(request, pod, work, now))
         elif request.work == work and request.pod == pod.name and request.boot == pod.boot:
             self._ledger.take_back(request)
             request.avoid = pod.name
@@ -146,3 +151,7 @@ class AgentNews:
         if not self._sightings.is_open:
             return []
         return [work for work in works if (work.rid, work.attempt) not in self._ledger.requests]
+
+
+def _first_token(request: Request, pod: Pod, work: WorkKey, now: float) -> FirstToken:
+    return FirstToken(work.rid, work.attempt, work.hop, pod.name, now - request.since)

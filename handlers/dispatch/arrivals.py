@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import Enum, auto
 
 from matrixinfer.bus.contracts.envelope import Envelope
@@ -55,7 +56,7 @@ class Arrivals:
         sighting = self._sightings.take(key) if self._sightings.is_open else None
         if sighting is not None:
             return self._compare(request, sighting, now)
-        if not request.hop_floor and (refusal := self._refusal(request, now)) is not None:
+        if envelope.attempt == 1 and not request.hop_floor and (refusal := self._refusal(request, now)) is not None:
             ledger.admit(request)
             ledger.fail(request, turned_away(refusal), effects)
             return Arrival.REFUSED
@@ -63,9 +64,11 @@ class Arrivals:
         return Arrival.QUEUED
 
     def _refusal(self, request: Request, now: float) -> Refusal | None:
-        """Of a new request only: what a predecessor may have had in its queue was accepted for good."""
+        """Of a new request only: what a predecessor may have had in its queue, or was published again, was accepted for
+        good. Whether it starts in time is a question only while room is short."""
         ledger = self._ledger
-        return ledger.queue.refusal(request, now, ledger.drain_rate.per_s(now, ledger.fleet.serving()))
+        rate_per_s = ledger.drain_rate.per_s(now, ledger.fleet.serving()) if ledger.is_short else None
+        return ledger.queue.refusal(request, now, rate_per_s)
 
     def _request(self, envelope: Envelope, held: Held, since: float) -> Request:
         self._order += 1
@@ -76,7 +79,7 @@ class Arrivals:
             gateway=envelope.gateway,
             prompt_tokens=envelope.prompt_tokens or envelope.size_bytes // BYTES_PER_TOKEN,
             priority=envelope.priority,
-            session=envelope.session,
+            session=session_digest(envelope.session),
             adapter=envelope.adapter,
             max_tokens=envelope.max_tokens,
             output_tokens=self._ledger.queue.expected_output_tokens(envelope.tenant, envelope.max_tokens),
@@ -108,3 +111,8 @@ class Arrivals:
         request.hop = sighting.hop
         ledger.admit(request)
         return Arrival.QUEUED
+
+
+def session_digest(session: str) -> str:
+    """What dispatch knows a session by: its name is the client's, and is in no record. Empty stays empty."""
+    return hashlib.blake2b(session.encode(), digest_size=8).hexdigest() if session else ""

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.ids import new_boot_id
 from matrixinfer.handlers.dispatch.assignment import PoolShard, owned_by
+from matrixinfer.handlers.dispatch.cache_index.told_caches import ToldCaches
+from matrixinfer.handlers.dispatch.cache_inquiry import CacheInquiry
 from matrixinfer.handlers.dispatch.catalog import Catalog, PoolName
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.claims import Claims
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.gateway_watch import GatewayWatch
-from matrixinfer.handlers.dispatch.load_feed import LoadFeed
 from matrixinfer.handlers.dispatch.outbox import Outbox
+from matrixinfer.handlers.dispatch.pod_feed import cache_feed, load_feed
 from matrixinfer.handlers.dispatch.pool import PoolDispatcher
 from matrixinfer.handlers.dispatch.pool_state import PoolState
 from matrixinfer.handlers.dispatch.scheduling.live import LiveScheduler
@@ -28,14 +30,14 @@ logger = logging.getLogger("matrixinfer.dispatch.dispatcher")
 
 
 class Dispatcher:
-    """`new_queue` and `new_scheduler` make one for each shard."""
+    """`new_queue` and `new_scheduler` make one for each shard; the scheduler may use what is told of the caches."""
 
     def __init__(
         self,
         settings: DispatchSettings,
         bus: Bus,
         new_queue: Callable[[], FairQueue],
-        new_scheduler: Callable[[], LiveScheduler],
+        new_scheduler: Callable[[ToldCaches], LiveScheduler],
         rng: Rng,
     ) -> None:
         self._settings = settings
@@ -54,15 +56,16 @@ class Dispatcher:
         self._tenure = Tenure(bus, settings, self.id, self._changed.set)
         self._claims = Claims(bus, self._tenure.owner, self._changed.set)
         self._serving = ServingWatch(bus, self._catalog, self._changed.set)
-        self._feed = LoadFeed(bus)
+        self._feeds = (load_feed(bus), cache_feed(bus))
         self._desk = WhereDesk(bus, self._pools_of, self._catalog.shard_count)
         self._gateways = GatewayWatch(bus, settings, self.id, self._pools.values)
+        self._cache_inquiry = CacheInquiry(bus, settings.dump_timeout_s, self._pools.values)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Dispatch until `stop`, then hand everything over. Raises when a part of it fails for good."""
         self._bus.link.on_restored(self._on_restored)
-        subscription = await self._feed.open()
-        parts = (self._tenure, self._claims, self._serving, self._gateways)
+        subscriptions = [await feed.open() for feed in self._feeds]
+        parts = (self._tenure, self._claims, self._serving, self._gateways, self._cache_inquiry)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(part.run(), name=type(part).__name__) for part in parts]
@@ -72,7 +75,8 @@ class Dispatcher:
                     task.cancel()
         finally:
             await self._hand_over()
-            await subscription.close()
+            for subscription in subscriptions:
+                await subscription.close()
 
     async def _hand_over(self) -> None:
         """The successors begin as soon as the lease is gone, so that goes first; nothing is done here from then on."""
@@ -111,7 +115,8 @@ class Dispatcher:
             pool.heed_term()
             if (listed := self._catalog.pool(shard.namespace, shard.modelserver)) is not None:
                 pool.follow(listed)
-        self._feed.route(self._pools.values())
+        for feed in self._feeds:
+            feed.route(self._pools.values())
         await self._desk.serve({_name(shard) for shard, pool in self._pools.items() if pool.knows_all()})
 
     def _wanted(self, now: float) -> set[PoolShard]:
@@ -122,7 +127,8 @@ class Dispatcher:
         return owned_by(self.id, shards, {*self._claims.dispatchers, self.id})
 
     def _take(self, shard: PoolShard) -> None:
-        scheduler = self._new_scheduler()
+        caches = ToldCaches(self._settings.cache_index_blocks)
+        scheduler = self._new_scheduler(caches)
         state = PoolState(self._settings, self._new_queue(), scheduler, self._rng)
         pool = PoolDispatcher(
             shard,
@@ -131,6 +137,7 @@ class Dispatcher:
             self._tenure,
             state,
             scheduler=scheduler,
+            caches=caches,
             outbox=self._outbox,
             on_ready=self._changed.set,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from matrixinfer.bus.contracts.decision import Ending, FirstToken
 from matrixinfer.bus.contracts.frames import Failure
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.handlers.dispatch.request import Request
@@ -10,7 +11,7 @@ from matrixinfer.handlers.dispatch.request import Request
 class Effects:
     """`acknowledged` holds every request that left; `buried` has the reason for a dead letter."""
 
-    __slots__ = ("aborted", "acknowledged", "ask", "buried", "failed", "has_deaths")
+    __slots__ = ("aborted", "acknowledged", "ask", "buried", "endings", "failed", "first_tokens", "has_deaths")
 
     def __init__(self) -> None:
         self.acknowledged: list[Request] = []
@@ -20,8 +21,11 @@ class Effects:
         """(pod, work)"""
         self.ask: list[str] = []
         """Pods to send a Dump."""
+        self.first_tokens: list[FirstToken] = []
+        self.endings: list[Ending] = []
+        """These two are for the record only."""
         self.has_deaths = False
         """Deaths were counted that a successor must know of."""
 
     def __bool__(self) -> bool:
-        return bool(self.acknowledged or self.aborted or self.ask or self.has_deaths)
+        return bool(self.acknowledged or self.aborted or self.ask or self.endings or self.has_deaths)

@@ -26,6 +26,14 @@ class Hearing(NamedTuple):
     reborn: bool
 
 
+class Growth(NamedTuple):
+    """`room` is the largest (in tokens of KV cache) of the pods that can take more than before; negative infinity when
+    there is none. `has_news`: one of them is new, or has other adapters."""
+
+    room: float
+    has_news: bool
+
+
 class Fleet:
     """`open` holds the pods that may get a request now, by name."""
 
@@ -42,6 +50,10 @@ class Fleet:
         """Of all pods together: where a new one starts."""
         self.pods: dict[str, Pod] = {}
         self.open: dict[str, Pod] = {}
+        self._rooms: dict[str, tuple[int, float, int, frozenset[str]]] = {}
+        """Of the open pods: slots, tokens of KV cache, prefill ahead, adapters, as they were at the last look."""
+        self._growth = -math.inf
+        self._has_news = False
 
     def list_pods(self, listed: Mapping[str, PoolPod]) -> None:
         """The pool's pods by SERVING. One that left stays known while it has requests."""
@@ -59,6 +71,20 @@ class Fleet:
         for pod in self.pods.values():
             pod.introduced = False
             self._review(pod)
+
+    def used(self) -> int:
+        """Slots in use at all pods."""
+        return sum([pod.used for pod in self.pods.values()])
+
+    def largest_room(self) -> float:
+        """In tokens of KV cache, of the pods that may get a request now; negative infinity without one."""
+        return max([room[1] for room in self._rooms.values()], default=-math.inf)
+
+    def take_growth(self) -> Growth:
+        """Since this was asked last."""
+        growth = Growth(self._growth, self._has_news)
+        self._growth, self._has_news = -math.inf, False
+        return growth
 
     def serving(self) -> int:
         return sum([pod.is_serving() for pod in self.pods.values()])
@@ -162,12 +188,21 @@ class Fleet:
 
     def _review(self, pod: Pod) -> None:
         pod.measure()
-        if pod.is_open():
-            self.open[pod.name] = pod
-        else:
+        if not pod.is_open():
             self.open.pop(pod.name, None)
+            self._rooms.pop(pod.name, None)
+            return
+        self.open[pod.name] = pod
+        before = self._rooms.get(pod.name)
+        room = self._rooms[pod.name] = (pod.free, pod.room(), pod.footprints.prefill_tokens, pod.adapters)
+        if before is None or room[0] > before[0] or room[1] > before[1] or room[2] < before[2] or room[3] != before[3]:
+            self._growth = max(self._growth, room[1])
+            if not pod.was_open or room[3] != (before or room)[3]:
+                self._has_news = True
+                pod.was_open = True
 
     def _forget_the_departed(self) -> None:
         for name in [name for name, pod in self.pods.items() if not (pod.listed or pod.placed)]:
             del self.pods[name]
+            self._rooms.pop(name, None)
             self._on_departure(name)

@@ -38,6 +38,8 @@ class Ledger:
         self.deaths: Recently[RequestKey, int] = Recently(remembered)
         """Of requests in hand, and of a predecessor's that have not come yet."""
         self.drain_rate = DrainRate()
+        self.is_short = False
+        """Somebody waits for want of room, as of the last placing."""
         self.epoch = 0
 
     def admit(self, request: Request) -> None:

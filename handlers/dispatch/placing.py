@@ -6,21 +6,26 @@ from functools import partial
 
 import msgspec
 
-from matrixinfer.bus.contracts.decision import Candidate
+from matrixinfer.bus.contracts.decision import Candidate, Fairness
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.handlers.dispatch.affinity import Affinities
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.ledger import Ledger
+from matrixinfer.handlers.dispatch.passing_over import PassingOver
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
-from matrixinfer.handlers.dispatch.scheduling.port import Choice, Scheduler
+from matrixinfer.handlers.dispatch.reservation import Reservation
+from matrixinfer.handlers.dispatch.scheduling.port import Choice, Scheduler, Seen
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 
-_SKIPPED_IN_A_ROUND = 64
+_SKIPPED_IN_A_ROUND = 32
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """`work` of `request` goes to `pod`, which speaks under `boot`. `policy` names the profile that chose it."""
+    """`work` of `request` goes to `pod`, which speaks under `boot`. `policy` names the profile that chose it.
+
+    `waiting` requests were in the queue then; `seen` and `fairness` are for the record.
+    """
 
     request: Request
     work: WorkKey
@@ -31,6 +36,9 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     queued_s: float
     candidates: list[Candidate]
     policy: str
+    waiting: int = 0
+    fairness: Fairness | None = None
+    seen: Seen | None = None
 
 
 class Placing:
@@ -40,34 +48,67 @@ class Placing:
         self._settings = settings
         self._rng = rng
         self._affinities = Affinities(scheduler.holders)
+        self._passing = PassingOver(ledger.queue)
+        self._reservation = Reservation()
 
     def place(self, now: float, limit: int) -> list[Placement]:
         """Place up to `limit` requests; the books have them placed when this returns.
 
-        One that no open pod suits lets the next ones pass and keeps its place.
+        One that no open pod suits lets the next ones pass and keeps its place. It is asked again when that may have
+        changed, and one that waits long for room in a cache has a pod kept for it.
         """
         queue, fleet = self._ledger.queue, self._ledger.fleet
+        self._passing.begin_round(fleet.take_growth(), now)
+        self._renew_reservation(now)
         placements: list[Placement] = []
         skipped = 0
+        room = fleet.largest_room()
         while fleet.open and len(placements) < limit and skipped < _SKIPPED_IN_A_ROUND:
             request = queue.head(now, partial(self._cached_tokens, now) if len(queue) > 1 else None)
             if request is None:
                 break
-            choice = self._choose(request, now)
-            if choice is None:
-                queue.pass_over(request)
-                skipped += 1
-            else:
+            if (choice := self._try(request, room, now)) is not None:
                 placements.append(self._put(request, choice, now))
-        if skipped:
-            queue.recall()
+                room = fleet.largest_room()
+            else:
+                skipped += 1
+        self._ledger.is_short = len(queue) > 0 and (not fleet.open or self._passing.is_for_room)
         return placements
+
+    def _try(self, request: Request, room: float, now: float) -> Choice | None:
+        """Without a pod for it, it lets the next ones pass; what a plug-in raises must not hold them up either. `room`
+        is the largest there is."""
+        pods = self._roomy(request) if request.kv_tokens <= room else []
+        if not pods:
+            self._passing.too_large(request, now)
+            self._reservation.wish(request, self._ledger.fleet.pods.values(), now)
+            return None
+        choice = None
+        try:
+            choice = self._choose(request, pods, now)
+        finally:
+            if choice is None:
+                self._passing.refused(request)
+        return choice
+
+    def _roomy(self, request: Request) -> list[Pod]:
+        """Open pods whose cache has room for it, but the one that is kept for another."""
+        pods = [pod for pod in self._ledger.fleet.open.values() if pod.can_hold(request.kv_tokens)]
+        if self._reservation.holder is None:
+            return pods
+        return [pod for pod in pods if not self._reservation.keeps(pod.name, request)]
+
+    def _renew_reservation(self, now: float) -> None:
+        holder = self._reservation.holder
+        if holder is not None:
+            waits = holder.work is None and self._ledger.requests.get(holder.key) is holder
+            if self._reservation.is_over(self._ledger.fleet.pods, waits=waits):
+                self._passing.recall(now)
 
     def _cached_tokens(self, now: float, request: Request) -> int:
         return self._affinities.best(request, self._ledger.fleet.open, now)
 
-    def _choose(self, request: Request, now: float) -> Choice | None:
-        pods = list(self._ledger.fleet.open.values())
+    def _choose(self, request: Request, pods: list[Pod], now: float) -> Choice | None:
         if request.hop:
             pods = self._suitable(request, pods, now)
         return self._scheduler.pick(request, pods, now, self._rng) if pods else None
@@ -82,6 +123,7 @@ class Placing:
     def _put(self, request: Request, choice: Choice, now: float) -> Placement:
         work, pod = request.next_work(), choice.pod
         request.cached_tokens = min(choice.cached_tokens, request.prompt_tokens)
+        fairness = self._ledger.queue.fairness(request)
         self._affinities.forget(request)
         self._ledger.drain_rate.placed(self._ledger.queue.waiting_cost(request))
         self._ledger.place(request, pod, work, now)
@@ -95,4 +137,7 @@ class Placing:
             queued_s=now - request.since,
             candidates=choice.candidates,
             policy=self._scheduler.name,
+            waiting=len(self._ledger.queue),
+            seen=choice.seen,
+            fairness=fairness,
         )

@@ -24,6 +24,7 @@ class Pod:
     `footprints` predicts the tokens of its work, `prefill` how long a first token takes. As reported with the last
     snapshot: `kv_usage` in [0, 1], `kv_capacity_tokens` (0: unknown), `adapters` that are loaded, and `ttft_s` and
     `tpot_s`, decayed means in seconds (0: nothing measured). These last had a new sample at `measured_at`.
+    `revision` grows when what SERVING or a snapshot says of it may have changed.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Pod:
         "prefill",
         "reported",
         "retiring",
+        "revision",
         "role",
         "sequence",
         "silent",
@@ -60,6 +62,7 @@ class Pod:
         "ttft_s",
         "unreported",
         "used",
+        "was_open",
     )
 
     def __init__(self, name: str, above: Above | None = None) -> None:
@@ -70,16 +73,20 @@ class Pod:
         self._above = above or Guess()
         self.former_boots: list[str] = []
         self.listed = self.retiring = False
+        self.revision = 0
         self.silent_at = self.asked_at = -math.inf
         self.placed: dict[RequestKey, Request] = {}
         self._begin("")
 
     def _begin(self, boot: str) -> None:
         self.boot = boot
+        self.revision += 1
         self.sequence = self.slots = self.used = self.free = 0
         self.load = 1.0
         self.reported: set[WorkKey] = set()
         self.unreported: dict[WorkKey, float] = {}
+        self.was_open = False
+        """Did this boot ever have room?"""
         self.introduced = self.draining = self.silent = self.missed_events = False
         self.heard_at = self.measured_at = -math.inf
         self.closed_until = 0.0
@@ -92,6 +99,7 @@ class Pod:
     def describe(self, listed: PoolPod) -> None:
         """What SERVING says of it."""
         self.listed, self.retiring = True, listed.draining
+        self.revision += 1
         self.role, self.pd_group, self.topology = listed.role, listed.pd_group, tuple(listed.topology)
 
     def meet(self, boot: str) -> bool:
@@ -128,6 +136,7 @@ class Pod:
 
     def learn(self, snapshot: Snapshot, now: float) -> None:
         """Take over the whole state; what it does not hold yet stays unreported."""
+        self.revision += 1
         self.slots = snapshot.slots
         self.kv_capacity_tokens, self.kv_usage = snapshot.kv_capacity_tokens, snapshot.kv_usage
         if (snapshot.ttft_s, snapshot.tpot_s) != (self.ttft_s, self.tpot_s):  # else there was no new sample
@@ -150,6 +159,11 @@ class Pod:
         at all is the engine's to say."""
         taken = self.footprints.kv_tokens
         return not (self.kv_capacity_tokens and taken) or taken + kv_tokens <= self.kv_capacity_tokens
+
+    def room(self) -> float:
+        """Tokens that fit into its KV cache beside what it has; without bound where nothing is known or it is empty."""
+        taken = self.footprints.kv_tokens
+        return self.kv_capacity_tokens - taken if self.kv_capacity_tokens and taken else math.inf
 
     def is_open(self) -> bool:
         """May it get a request now?"""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from matrixinfer.bus.background import Background, within
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode
+from matrixinfer.bus.contracts.cache import CacheEvent
 from matrixinfer.bus.contracts.dispatch import CancelNotice, WhereAnswer
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.load import LoadEvent
@@ -21,6 +22,7 @@ from matrixinfer.bus.errors import BusError, Malformed, Unavailable
 from matrixinfer.bus.ports import Delivery, Signal
 from matrixinfer.handlers.dispatch.arrivals import Arrival
 from matrixinfer.handlers.dispatch.assignment import PoolShard
+from matrixinfer.handlers.dispatch.cache_index.told_caches import ToldCaches
 from matrixinfer.handlers.dispatch.catalog import ShardPods
 from matrixinfer.handlers.dispatch.death_toll import DeathToll
 from matrixinfer.handlers.dispatch.decisions import DecisionLog
@@ -59,11 +61,13 @@ class PoolDispatcher:
         state: PoolState,
         *,
         scheduler: LiveScheduler,
+        caches: ToldCaches,
         outbox: Outbox,
         on_ready: Callable[[], None],
     ) -> None:
         self.shard = shard
         self.state = state
+        self.caches = caches
         self.is_claimed = False
         self._bus = bus
         self._tenure = tenure
@@ -75,7 +79,7 @@ class PoolDispatcher:
         self._intake = Intake(bus, shard, settings, self._on_delivery)
         self._sender = WorkSender(bus, shard.namespace, self._not_stored)
         self._decisions = DecisionLog(bus, shard, settings)
-        self._reporter = Reporter(bus, shard, state)
+        self._reporter = Reporter(bus, shard, state, caches)
         self._background = Background()
         self._death_toll = DeathToll(bus, shard, self._background)
         self._fairness = FairnessRecord(bus, shard, state.queue, self._background)
@@ -217,8 +221,13 @@ class PoolDispatcher:
     async def heard(self, event: LoadEvent) -> None:
         """A load event of one of this pool's pods."""
         now = self._monotonic()
+        self.caches.ended(event.pod, event.boot, event.finished)
         if self._may_act(now):
             await self._act(self.state.heard(event, now))
+
+    async def heard_cache(self, event: CacheEvent) -> None:
+        """A cache event of one of this pool's pods."""
+        self.caches.hear(event)
 
     async def _on_cancel(self, signal: Signal) -> None:
         try:
@@ -229,7 +238,9 @@ class PoolDispatcher:
         now = self._monotonic()
         if self._may_act(now):
             for item in notice.requests:
-                await self._act(self.state.cancel((item.rid, item.attempt), item.remaining_s, now))
+                effects = self.state.cancel((item.rid, item.attempt), item.remaining_s, now)
+                self._decisions.client_gone(effects.acknowledged, now)
+                await self._act(effects)
 
     def list_pods(self, pods: ShardPods) -> None:
         """The shard's pods by SERVING; new ones are asked what they have."""
@@ -244,6 +255,7 @@ class PoolDispatcher:
         new = listed.keys() - self.state.fleet.pods.keys()
         self.state.fleet.list_pods(listed)
         self._scheduler.list_pods(self.state.fleet.pods)
+        self.caches.retain(self.state.fleet.pods)
         return new
 
     def follow(self, pool: Pool) -> None:
@@ -261,8 +273,11 @@ class PoolDispatcher:
                 logger.info("%s is scheduled by the profile %r", self.shard.claim_name, self._scheduler.name)
 
     async def drop_gateway(self, gateway: str) -> None:
-        if self._may_act(self._monotonic()):
-            await self._act(self.state.drop_gateway(gateway))
+        now = self._monotonic()
+        if self._may_act(now):
+            effects = self.state.drop_gateway(gateway)
+            self._decisions.client_gone(effects.acknowledged, now)
+            await self._act(effects)
 
     def knows_all(self) -> bool:
         """True when whatever this shard's stream holds was seen here: who is not known then never came."""
@@ -285,6 +300,7 @@ class PoolDispatcher:
             return
         for pod in self.state.fleet.tick(now, self._bus.link.up_since()):
             self._inquiry.ask_silent(pod.name)
+            self.caches.gone(pod.name)
         self._inquiry.ask(self.state.fleet.to_ask(now))
         self.state.sweep(now)
         await self._act(self.state.expire(now))
@@ -294,6 +310,11 @@ class PoolDispatcher:
         if self._decisions.is_due(now):
             await self._decisions.flush(self.state.epoch)
 
+    def tick_caches(self, now: float) -> None:
+        """What time brings about for the index of caches, ten times a second."""
+        for suspicion in self.caches.tick(now):
+            logger.warning("%s: %s", self.shard.claim_name, suspicion)
+
     # -- what goes out
     async def _act(self, effects: Effects) -> None:
         """Carry out what was decided, and place what can be placed now."""
@@ -302,6 +323,7 @@ class PoolDispatcher:
         await self._pump(self._monotonic())
 
     async def _carry_out(self, effects: Effects) -> None:
+        self._decisions.follow(effects, self._monotonic())
         await self._outbox.carry_out(self.shard.namespace, effects)
         if effects.has_deaths:
             self._death_toll.note(self.state.deaths, self.state.epoch, self._monotonic())

@@ -161,7 +161,8 @@ class PoolState:
 
     def sweep(self, now: float) -> None:
         """To be called a few times a second."""
-        self._ledger.drain_rate.tick(now, is_backlogged=len(self.queue) > 0, pods=self.fleet.serving())
+        fleet = self.fleet
+        self._ledger.drain_rate.tick(now, is_short=self._ledger.is_short, pods=fleet.serving(), in_flight=fleet.used())
         self._ledger.settled.sweep(now)
         self._ledger.tombstones.sweep(now)
         self._ledger.deaths.sweep(now)

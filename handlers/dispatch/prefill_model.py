@@ -54,10 +54,21 @@ class PrefillModel:
 
     def seconds(self, tokens: float, now: float) -> float:
         """The expected time to the first token behind `tokens` of prefill, their own included."""
+        fixed_s, per_token_s = self.line(now)
+        return fixed_s + per_token_s * tokens
+
+    def line(self, now: float) -> tuple[float, float]:
+        """The fixed seconds and those for each token; the same object as long as nothing was learned."""
         if not now - self._line_at < 1.0:
             self._line, self._line_at = self._fit(now), now
-        fixed_s, per_token_s = self._line
-        return fixed_s + per_token_s * tokens
+        return self._line
+
+    @classmethod
+    def of_line(cls, fixed_s: float, per_token_s: float) -> PrefillModel:
+        """One that was told, and holds on to it until it observes something."""
+        model = cls(Guess())
+        model._line, model._line_at = (fixed_s, per_token_s), float("inf")
+        return model
 
     def _fit(self, now: float) -> tuple[float, float]:
         keep = 0.5 ** ((now - self._at) / HALF_LIFE_S) if self._w else 0.0

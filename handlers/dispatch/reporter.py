@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
+
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import encode
 from matrixinfer.bus.contracts.dispatch import QueueReport
 from matrixinfer.bus.errors import BusError
 from matrixinfer.handlers.dispatch.assignment import PoolShard
+from matrixinfer.handlers.dispatch.cache_index.told_caches import ToldCaches
 from matrixinfer.handlers.dispatch.pool_state import PoolState
 from matrixinfer.handlers.dispatch.report import DrainRate, queue_report
 
@@ -18,10 +21,11 @@ _EVERY_S = 0.25
 
 
 class Reporter:
-    def __init__(self, bus: Bus, shard: PoolShard, state: PoolState) -> None:
+    def __init__(self, bus: Bus, shard: PoolShard, state: PoolState, caches: ToldCaches) -> None:
         self._bus = bus
         self._shard = shard
         self._state = state
+        self._caches = caches
         self._subject = bus.subjects.queue(shard.namespace, shard.modelserver)
         self._last: tuple[int, ...] | None = None
         self._due_at = 0.0
@@ -33,8 +37,10 @@ class Reporter:
         self._due_at = now + _EVERY_S
         self.rate.measure(now)
         report = queue_report(self._shard, self._state, self.rate.per_s, now)
+        if suspicions := [str(suspicion) for suspicion in self._caches.suspicions()]:
+            report = msgspec.structs.replace(report, suspicions=suspicions)
         telling = (report.queued, report.placed, report.pods_ready, report.epoch)
-        if report.queued or report.placed or telling != self._last:
+        if report.queued or report.placed or report.suspicions or telling != self._last:
             self._last = telling
             await self._publish(report)
 

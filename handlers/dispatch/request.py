@@ -31,6 +31,7 @@ class Request(msgspec.Struct, eq=False, kw_only=True):
     `max_tokens` is the client's bound on the output (0: none), `output_tokens` what is expected of it, `cached_tokens`
     what the pod it is placed on is expected to have of its prompt. `block_hashes` holds 8 bytes for each block. `near`
     names the places where it had best run, from the widest to the narrowest: empty where that does not matter.
+    `blocked_since` is when it was first found to fit into no pod's cache; 0 when it was not.
     """
 
     key: RequestKey
@@ -61,6 +62,7 @@ class Request(msgspec.Struct, eq=False, kw_only=True):
     work: WorkKey | None = None
     placed_at: float = 0.0
     placed_epoch: int = 0
+    blocked_since: float = 0.0
 
     @property
     def kv_tokens(self) -> int:
@@ -75,6 +77,7 @@ class Request(msgspec.Struct, eq=False, kw_only=True):
     def put_on(self, pod: str, boot: str, work: WorkKey, epoch: int, now: float) -> None:
         self.pod, self.boot, self.work, self.hop = pod, boot, work, work.hop
         self.placed_epoch, self.placed_at = epoch, now
+        self.blocked_since = 0.0
 
     def take_off(self) -> None:
         """Back to being queued; `pod` and `boot` keep telling where it was last."""

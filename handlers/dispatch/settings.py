@@ -68,6 +68,10 @@ class DispatchSettings(Settings):
     """Pods that a scheduler looks at for one request. Of more with room: a quarter that hold most of its prompt, an
     eighth by chance, the rest the least loaded. More cost time, and seldom find a better pod."""
 
+    cache_index_blocks: int = Field(default=8_000_000, ge=4096)
+    """Blocks of 256 tokens that the exact index of one pool's shard holds at most, about 20 bytes each. It takes memory
+    only for those that engines tell of; what does not fit counts as not cached."""
+
     decisions_every_s: float = Field(default=1.0, gt=0)
     """How long a decision waits for others before the batch is published."""
 

@@ -1,4 +1,6 @@
-"""`make bench`, or `make bench ARGS="--seconds 2 --only requests,chunks,house,profile"`."""
+"""`make bench`, or `make bench ARGS="--seconds 2 --only requests,chunks,house,profile"`.
+
+`takeover` kills dispatchers for some two minutes, and is measured only by name."""
 
 from __future__ import annotations
 
@@ -9,19 +11,21 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from bench import report
+from bench import cache_index, fair_queue, report, scheduling, takeover
 from bench.house import measure_house
 from bench.profile import sample
 from bench.rig import Rig
 from bench.rows import added_ttft, chunks, replicated, throughput
 
-EVERYTHING = ("requests", "chunks", "servers", "house", "profile")
+ON_REQUEST = ("takeover",)
+BY_DEFAULT = ("requests", "chunks", "servers", "house", "profile", "queue", "decision", "index")
+EVERYTHING = (*BY_DEFAULT, *ON_REQUEST)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="load time of each row and side (default: 4)")
-    parser.add_argument("--only", default=",".join(EVERYTHING), help=f"comma-separated, of: {', '.join(EVERYTHING)}")
+    parser.add_argument("--only", default=",".join(BY_DEFAULT), help=f"comma-separated, of: {', '.join(EVERYTHING)}")
     parser.add_argument("--model", default="", help="also start the real default model: 'real'")
     chosen = parser.parse_args()
     unknown = set(chosen.only.split(",")) - set(EVERYTHING)
@@ -32,6 +36,12 @@ def arguments() -> argparse.Namespace:
 
 async def main(chosen: argparse.Namespace, folder: Path, console: Console) -> None:
     wanted = set(chosen.only.split(","))
+    if "queue" in wanted:
+        fair_queue.main(console)
+    if "decision" in wanted:
+        scheduling.main(console)
+    if "index" in wanted:
+        cache_index.measure(console)
     if wanted & {"requests", "chunks", "profile"}:
         async with Rig(folder / "one") as rig:
             if "requests" in wanted:
@@ -49,6 +59,8 @@ async def main(chosen: argparse.Namespace, folder: Path, console: Console) -> No
         report.idle(console, await measure_house(folder / "s", "simulated", "--engine", "simulated", idle_s=10))
         if chosen.model == "real":
             report.idle(console, await measure_house(folder / "r", "llama.cpp", idle_s=10))
+    if "takeover" in wanted:
+        await takeover.main(console)
 
 
 if __name__ == "__main__":

@@ -200,10 +200,13 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=5000, help="blocks each pod has (default: 5000)")
     parser.add_argument("--seconds", type=int, default=3, help="seconds of events measured (default: 3)")
     chosen = parser.parse_args()
-    load = Load(chosen.pods, chosen.blocks, chosen.seconds)
+    measure(Console(width=120), Load(chosen.pods, chosen.blocks, chosen.seconds))
+
+
+def measure(console: Console, load: Load = Load(1000, 5000, 3)) -> None:
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as alone:
         ours, naive = alone.apply(measure_exact, (load,)), alone.apply(measure_naive, (load,))
-    Console(width=120).print(table(load, ours, naive))
+    console.print(table(load, ours, naive))
 
 
 def table(load: Load, ours: Measured, naive: Measured) -> Table:

@@ -1,4 +1,5 @@
-"""What one scheduling decision costs: 256 pods, a prompt of 8k tokens, every filter and every scorer.
+"""What one scheduling decision costs: 256 pods, a prompt of 8k tokens, every filter and every scorer, each of which the
+runtime times itself.
 
 PYTHONPATH=src:tests python -m bench.scheduling
 """
@@ -9,16 +10,20 @@ import time
 from collections.abc import Callable, Mapping
 from random import Random
 
+from rich.console import Console
+from rich.table import Table
+
 from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 from matrixinfer.handlers.dispatch.scheduling.port import Knowledge
 from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
 from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN
-from matrixinfer.handlers.dispatch.scheduling.runtime import TIMED_EVERY, ProfileScheduler
+from matrixinfer.handlers.dispatch.scheduling.runtime import ProfileScheduler
 from support.scheduling import LEAST_REQUESTS, NOW, a_pod, a_request, surroundings
 
 BUDGET_US = 300.0
+FULL_PROFILE = "full profile"
 PODS = 256
 BLOCKS = 32
 DECISIONS = 500
@@ -94,22 +99,23 @@ def cost_us(chosen: ProfileScheduler, pods: list[Pod], of: list[Request]) -> flo
     return min(rounds) * 1e6
 
 
-def main() -> None:
+def main(console: Console | None = None) -> None:
+    console = console or Console(width=120)
     for count in (PODS, 1000):
         pods, asked = pods_of_a_pool(count, Random(1)), requests(Random(4))
         full = scheduler(FULL, pods, time.process_time)
         costs = {
-            "full profile": cost_us(full, pods, asked),
+            FULL_PROFILE: cost_us(full, pods, asked),
             "default profile": cost_us(scheduler(Profile(), pods, time.process_time), pods, asked),
             "least_requests alone": cost_us(scheduler(LEAST_REQUESTS, pods, time.process_time), pods, asked),
         }
-        budget = f" (budget {BUDGET_US:g})" if count == PODS else ""
-        print(f"one decision over {count} pods, {BLOCKS} blocks, CPU in µs{budget}")
+        table = Table("", "CPU µs", "budget", title=f"One decision over {count} pods, a prompt of {BLOCKS} blocks")
         for name, cost in costs.items():
-            print(f"  {name:32}{cost:8.1f}")
-        print(f"  of the full profile, by one in {TIMED_EVERY} decisions:")
+            table.add_row(name, f"{cost:.1f}", f"{BUDGET_US:g}" if (count, name) == (PODS, FULL_PROFILE) else "")
+        table.add_section()
         for name, timing in full.timings().items():
-            print(f"    {name:30}{timing.mean_s * 1e6:8.1f}")
+            table.add_row(f"of the full profile: {name}", f"{timing.mean_s * 1e6:.1f}", "")
+        console.print(table)
 
 
 if __name__ == "__main__":

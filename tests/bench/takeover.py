@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import uvloop
+from rich.console import Console
+from rich.table import Table
 
 from support.clients import SteadyLoad
 from support.eventually import eventually
@@ -60,9 +62,10 @@ async def measure(folder: Path, number: signal.Signals | None) -> tuple[Pause, i
         return Pause(first.at - began, first.at - last.at), len(load.unanswered())
 
 
-async def main() -> None:
+async def main(console: Console | None = None) -> None:
     logging.getLogger("matrixinfer").setLevel(logging.CRITICAL)
-    print(f"{'seconds, median (worst)':36}{'to the first placement':>26}{'from the last one':>20}{'failed':>8}")
+    table = Table("seconds, median (worst)", "to the first placement", "from the last one", "failed")
+    table.title = f"Placing pauses while the dispatcher of a pool changes; {ROUNDS} rounds"
     for name, number in WAYS.items():
         pauses, failed = [], 0
         for _ in range(ROUNDS):
@@ -71,7 +74,8 @@ async def main() -> None:
             pauses.append(pause)
             failed += lost
         firsts, gaps = [pause.first_s for pause in pauses], [pause.gap_s for pause in pauses]
-        print(f"{name:36}{_summary(firsts):>26}{_summary(gaps):>20}{failed:>8}", flush=True)
+        table.add_row(name, _summary(firsts), _summary(gaps), str(failed))
+    (console or Console(width=120)).print(table)
 
 
 def _summary(values: list[float]) -> str:

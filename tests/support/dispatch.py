@@ -152,13 +152,13 @@ class DispatchHouse:
         return await self.backlog() == Backlog(0, 0)
 
     async def dead_letters(self) -> list[bytes]:
-        return await self._read("DEAD", self.bus.subjects.dead("REQUESTS"))
+        return await self.read("DEAD", self.bus.subjects.dead("REQUESTS"))
 
     async def decisions(self, modelserver: str = MS) -> list[Decision]:
-        batches = await self._read("DECISIONS", self.bus.subjects.decision(NS, modelserver))
+        batches = await self.read("DECISIONS", self.bus.subjects.decision(NS, modelserver))
         return [decision for batch in batches for decision in decode(batch, DecisionBatch).decisions]
 
-    async def _read(self, stream: str, subject: str) -> list[bytes]:
+    async def read(self, stream: str, subject: str) -> list[bytes]:
         read: list[bytes] = []
 
         async def keep(delivery: Delivery) -> None:

@@ -14,6 +14,7 @@ from matrixinfer.handlers.dispatch.scheduling.port import Ask, Knowledge
 from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
 from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN
 from matrixinfer.handlers.dispatch.scheduling.runtime import ProfileScheduler, Surroundings
+from matrixinfer.handlers.dispatch.scheduling.witness import Witness
 from support.scripted import MS, NS
 
 NOW = 1000.0
@@ -38,6 +39,9 @@ class Rate:
 
     def seconds(self, tokens: float, now: float) -> float:
         return self.fixed_s + tokens / self.tokens_per_s
+
+    def line(self, now: float) -> tuple[float, float]:
+        return self.fixed_s, 1.0 / self.tokens_per_s
 
 
 def a_request(prompt_tokens: int = 8192, **fields: Any) -> Request:
@@ -125,9 +129,10 @@ def surroundings(
     limit: int = 32,
     report: Callable[[str], None] | None = None,
     clock: Callable[[], float] | None = None,
+    witness: Witness | None = None,
 ) -> Surroundings:
     """Without a report, a plug-in that breaks its promise fails the test."""
-    return Surroundings(clock or (lambda: 0.0), report or _unexpected, knowledge or Knowledge(), limit)
+    return Surroundings(clock or (lambda: 0.0), report or _unexpected, knowledge or Knowledge(), limit, witness)
 
 
 def a_scheduler(profile: Profile = LEAST_REQUESTS, **given: Any) -> ProfileScheduler:

@@ -1,8 +1,9 @@
 """An engine without a model: real queueing, continuous batching, prefix cache and latency, and made-up words.
 
-Here belong: the pure core (`batching`, `prefix_cache`), which a simulator of a whole platform uses as well, what turns
-bodies into its requests (`prompts`) and tokens into OpenAI's bytes (`answers`), and the shell that runs it on a clock
-(`engine`). Here does not belong: anything of the bus or of pods. The registry of engines imports it, and simulators.
+Here belong: the pure core (`batching`, `prefix_cache`, `told_cache`), which a simulator of a whole platform uses as
+well, what turns bodies into its requests (`prompts`) and tokens into OpenAI's bytes (`answers`), and the shell that
+runs it on a clock (`engine`). Here does not belong: anything of the bus or of pods. The registry of engines imports it,
+and simulators.
 """
 
 from __future__ import annotations

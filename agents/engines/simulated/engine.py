@@ -14,9 +14,12 @@ from matrixinfer.agents.engines.port import Emit, EngineInfo, EngineLoad, Job, P
 from matrixinfer.agents.engines.simulated.answers import Answer
 from matrixinfer.agents.engines.simulated.batching import BatchingModel, Request, Speed
 from matrixinfer.agents.engines.simulated.prefix_cache import PrefixCache
-from matrixinfer.agents.engines.simulated.prompts import Prompt, read
+from matrixinfer.agents.engines.simulated.prompts import Prompt, named_by_others, read
 from matrixinfer.agents.engines.simulated.settings import SimulatedConfig
+from matrixinfer.agents.engines.simulated.told_cache import ToldCache
+from matrixinfer.bus.block_hashes import BLOCK_TOKENS
 from matrixinfer.bus.clock import Clock
+from matrixinfer.bus.contracts.cache import BlocksStored, CacheChange
 from matrixinfer.bus.contracts.frames import Failure, Usage
 
 _log = logging.getLogger("matrixinfer.agents.engines.simulated")
@@ -39,13 +42,15 @@ class _Running:
 
 
 class SimulatedEngine:
-    """Implements the engine port."""
+    """Implements the engine port, and with blocks of the platform's size also CacheTeller: it has no tokenizer that
+    the gateway could share, so it takes over the names that the envelope brings instead of making its own."""
 
     def __init__(self, config: SimulatedConfig, served_model: str, clock: Clock) -> None:
         self._config = config
         self._served_model = served_model
         self._clock = clock
         self._model = self._new_model()
+        self._told = ToldCache(self._model.cache)
         self._running: dict[str, _Running] = {}
         self._work = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
@@ -56,7 +61,8 @@ class SimulatedEngine:
             raise StartFailed("this engine was closed; make a new one")
         await self._clock.sleep(self._config.time_to_load_s)
         self._start_runner()
-        return EngineInfo("Simulated", self._served_model, self._config.slots, self._config.kv_capacity_tokens)
+        config, tells_cache = self._config, self._config.block_tokens == BLOCK_TOKENS
+        return EngineInfo("Simulated", self._served_model, config.slots, config.kv_capacity_tokens, tells_cache)
 
     def generate(self, job: Job, emit: Emit) -> None:
         failure = self._begin(job, emit)
@@ -76,6 +82,12 @@ class SimulatedEngine:
             waiting_tokens=model.waiting_tokens,
             kv_usage=model.cache.busy_tokens / model.cache.capacity_tokens,
         )
+
+    def take_cache_changes(self) -> list[CacheChange]:
+        return self._told.take_cache_changes()
+
+    def cached_blocks(self) -> list[BlocksStored]:
+        return self._told.cached_blocks()
 
     async def close(self) -> None:
         self._closed = True
@@ -102,6 +114,8 @@ class SimulatedEngine:
         prompt = read(job.endpoint, job.body, self._config.block_tokens)
         if isinstance(prompt, Failure):
             return prompt
+        if job.block_hashes and self._config.block_tokens == BLOCK_TOKENS:
+            prompt = named_by_others(prompt, job.block_hashes)
         request, finish = self._request(job.rid, prompt)
         if not self._model.can_ever_fit(request):
             needed_tokens = request.prompt_tokens + request.output_tokens
@@ -134,6 +148,7 @@ class SimulatedEngine:
             _end(running.emit, failure)
         self._running.clear()
         self._model = self._new_model()
+        self._told.replace(self._model.cache)
 
     def _start_runner(self) -> None:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="simulated-engine")

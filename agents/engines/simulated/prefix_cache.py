@@ -11,9 +11,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from matrixinfer.agents.engines.simulated.cache_journal import CacheJournal
+
 
 class PrefixCache:
-    """`used_tokens` never exceeds `capacity_tokens`; the caller gives back exactly what it was given."""
+    """`used_tokens` never exceeds `capacity_tokens`; the caller gives back exactly what it was given.
+
+    What comes and goes is written into `journal`, if there is one.
+    """
 
     def __init__(self, capacity_tokens: int, block_tokens: int) -> None:
         self.capacity_tokens = capacity_tokens
@@ -21,6 +26,7 @@ class PrefixCache:
         self._private_tokens = 0
         self._held: dict[bytes, int] = {}
         self._idle: OrderedDict[bytes, None] = OrderedDict()
+        self.journal: CacheJournal | None = None
 
     @property
     def busy_tokens(self) -> int:
@@ -31,6 +37,10 @@ class PrefixCache:
     def used_tokens(self) -> int:
         """`busy_tokens` and the idle blocks."""
         return self.busy_tokens + len(self._idle) * self.block_tokens
+
+    def blocks(self) -> bytes:
+        """All that is there, in use or not; of a prompt's blocks no one comes before those that precede it there."""
+        return b"".join([*self._held, *reversed(self._idle)])
 
     def hit(self, hashes: Sequence[bytes]) -> int:
         """How many blocks from the beginning are there."""
@@ -48,7 +58,9 @@ class PrefixCache:
         self._private_tokens += private_tokens
         excess_tokens = self.used_tokens - self.capacity_tokens
         for _ in range(-(-excess_tokens // self.block_tokens)):
-            self._idle.popitem(last=False)
+            block, _ = self._idle.popitem(last=False)
+            if self.journal is not None:
+                self.journal.removed(block)
         return True
 
     def publish(self, hashes: Sequence[bytes]) -> None:
@@ -68,10 +80,13 @@ class PrefixCache:
                 idle[block] = None
 
     def _hold(self, blocks: Sequence[bytes]) -> None:
-        holders, idle = self._held, self._idle
+        holders, idle, journal = self._held, self._idle, self.journal
         for block in blocks:
             if block in holders:
                 holders[block] += 1
-            else:
-                idle.pop(block, None)
-                holders[block] = 1
+                continue
+            holders[block] = 1
+            if block in idle:
+                del idle[block]
+            elif journal is not None:
+                journal.stored(block)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from matrixinfer.agents.engines.failures import bad_request
 from matrixinfer.agents.engines.one_answer import several
+from matrixinfer.bus.block_hashes import BLOCK_TOKENS, HASH_BYTES
 from matrixinfer.bus.contracts.envelope import Endpoint
 from matrixinfer.bus.contracts.frames import Failure
 
@@ -143,6 +144,14 @@ def _prompt(body: _Body, text: bytes, block_tokens: int) -> Prompt:
         include_usage=body.stream_options is not None and body.stream_options.include_usage is True,
         ignore_eos=body.ignore_eos is True,
     )
+
+
+def named_by_others(prompt: Prompt, block_hashes: bytes) -> Prompt:
+    """The same prompt, in blocks as the envelope names them (8 bytes each). The gateway counts the bytes around the
+    text as well, so it may know of blocks that begin beyond the end of this prompt: these are left out."""
+    count = min(len(block_hashes) // HASH_BYTES, prompt.prompt_tokens // BLOCK_TOKENS)
+    ends = range(HASH_BYTES, (count + 1) * HASH_BYTES, HASH_BYTES)
+    return replace(prompt, blocks=tuple(block_hashes[end - HASH_BYTES : end] for end in ends))
 
 
 def chained_blocks(text: bytes, block_tokens: int) -> tuple[bytes, ...]:

@@ -78,8 +78,10 @@ class ApproximateIndex:
 
     def matches(self, hashes: bytes) -> dict[str, float]:
         """For each pod that must have the prompt's first block: tokens of its longest run from there."""
-        holders = self._holders
-        masks = [holders.get(block, 0) for block in as_numbers(hashes).tolist()]
+        holders, prompt = self._holders, as_numbers(hashes)
+        if not prompt or prompt[0] not in holders:
+            return {}
+        masks = [holders.get(block, 0) for block in prompt.tolist()]
         steps = (((mask,), count) for mask, count in in_a_row(masks))
         scores: dict[str, float] = {}
         for pods, blocks in longest_runs(self._bits.live, steps, (1.0,)):

@@ -6,6 +6,7 @@ heard for the first time, another boot, a gap --> doubtful --(asked, all chunks 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple, assert_never
@@ -53,6 +54,11 @@ class EventFeed:
         self._next: Ask | None = None
         self._asked: Ask | None = None
         self._not_before = -math.inf
+
+    @property
+    def doubtful(self) -> Collection[str]:
+        """The pods that were heard and are doubtful."""
+        return self._doubtful.keys()
 
     def is_doubtful(self, pod: str) -> bool:
         """May the index be wrong about this pod, by what was missed? Also of a pod never heard."""

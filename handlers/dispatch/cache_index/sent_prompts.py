@@ -14,7 +14,7 @@ class SentPrompts:
     """Keeps `Prefixes` and `Learner` of the scheduling port. Of a pod it believes as many blocks as its cache holds."""
 
     def __init__(self, index: ApproximateIndex | None = None) -> None:
-        self._index = index or ApproximateIndex()
+        self._index = ApproximateIndex() if index is None else index  # an empty one is false
         self._lives: dict[str, tuple[str, int]] = {}
         """Pod → the boot and the capacity in tokens by which it is known."""
 
@@ -31,11 +31,19 @@ class SentPrompts:
             self._lives[pod.name] = life
         self._index.record(pod.name, request.block_hashes, now)
 
+    def sweep(self, now: float) -> None:
+        """Forget what was not used for long."""
+        self._index.sweep(now)
+
     def retain(self, pods: Collection[str]) -> None:
         """Forget all others: they left."""
         for name in self._lives.keys() - set(pods):
-            self._index.dropped(name)
-            del self._lives[name]
+            self.forget(name)
+
+    def forget(self, pod: str) -> None:
+        """It left, or nobody hears of it any more."""
+        if self._lives.pop(pod, None) is not None:
+            self._index.dropped(pod)
 
     def _meet(self, pod: Pod, known: tuple[str, int] | None) -> None:
         if known is not None and known[0] != pod.boot:

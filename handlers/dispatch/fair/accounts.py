@@ -66,6 +66,10 @@ class Accounts:
             account.weight = self._weight(account.tenant)
         self._active_weight = sum(account.weight for account in self._active.values())
 
+    def waiting(self) -> int:
+        """Tenants with requests in the queue."""
+        return len(self._active)
+
     def share(self, account: Account) -> float:
         """Its part of all service while the same tenants wait, itself among them."""
         others = self._active_weight - (account.weight if account.waiting else 0.0)

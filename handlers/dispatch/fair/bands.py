@@ -112,7 +112,7 @@ class Bands:
 
     def _settle(self) -> None:
         for flow in self._touched:
-            first, entry = flow.line.first(), flow.entry
+            first, entry = flow.first(), flow.entry
             if entry is None or first is None or entry[1] != first.order or entry[0] != flow.account.counter:
                 if (entry is None) != (first is None):
                     self._count(flow.priority, 1 if entry is None else -1)

@@ -57,9 +57,9 @@ class Account:
 
 class Flow:
     """One tenant's requests of one priority. In `line` are those that may go; `waiting` and `cost` count also those
-    behind them in their sessions. The rest is its place in the `Bands`."""
+    behind them in their sessions. While it is `held` none of them is offered. The rest is its place in the `Bands`."""
 
-    __slots__ = ("account", "band", "cost", "entry", "line", "priority", "rises_at", "timer_at", "waiting")
+    __slots__ = ("account", "band", "cost", "entry", "held", "line", "priority", "rises_at", "timer_at", "waiting")
 
     def __init__(self, account: Account, priority: int) -> None:
         self.account = account
@@ -67,10 +67,15 @@ class Flow:
         self.line = Line()
         self.waiting = 0
         self.cost = 0.0
+        self.held = False
         self.band = priority
         self.entry: Entry | None = None
         self.rises_at = 0.0
         self.timer_at: float | None = None
+
+    def first(self) -> Request | None:
+        """The one that goes next of those that may go."""
+        return None if self.held else self.line.first()
 
 
 class Ticket:

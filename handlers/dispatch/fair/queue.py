@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from matrixinfer.bus.contracts.decision import Fairness
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.handlers.dispatch.fair.accounts import Accounts, FairnessSnapshot
 from matrixinfer.handlers.dispatch.fair.bands import Bands
 from matrixinfer.handlers.dispatch.fair.billing import Billing
 from matrixinfer.handlers.dispatch.fair.deadlines import Deadlines
 from matrixinfer.handlers.dispatch.fair.early_rejection import too_late
-from matrixinfer.handlers.dispatch.fair.flow import Account, Ticket
+from matrixinfer.handlers.dispatch.fair.flow import Account, Flow, Ticket
 from matrixinfer.handlers.dispatch.fair.locality import Affinity, longest_cached
 from matrixinfer.handlers.dispatch.fair.output_lengths import OutputLengths
 from matrixinfer.handlers.dispatch.fair.refusal import Held, Refusal, over_bounds
@@ -62,6 +63,7 @@ class FairQueue:
         self.earliest_deadline = math.inf
         self._tickets: dict[int, Ticket] = {}
         self._passed_over: dict[int, Ticket] = {}
+        self._held: list[Flow] = []
         self._deadlines = Deadlines(self._tickets)
         self._sessions = Sessions()
         self._bands = Bands(settings.lowest_priority, settings.highest_priority, settings.ageing_s)
@@ -142,11 +144,27 @@ class FairQueue:
         self._withdraw(ticket)
         self._passed_over[request.order] = ticket
 
+    def hold(self, request: Request) -> None:
+        """Offer nothing of its flow (the same tenant and priority) until `recall`."""
+        flow = self._tickets[request.order].flow
+        flow.held = True
+        self._held.append(flow)
+        self._bands.touch(flow)
+
     def recall(self) -> None:
-        """All that was passed over may go again."""
-        passed_over, self._passed_over = self._passed_over, {}
-        for ticket in passed_over.values():
-            self._offer(ticket)
+        """All that was passed over or held may go again."""
+        for flow in self._held:
+            flow.held = False
+            self._bands.touch(flow)
+        self._held.clear()
+        self.recall_some(list(self._passed_over))
+
+    def recall_some(self, orders: Iterable[int]) -> None:
+        """Those that were passed over of these may go again."""
+        for order in orders:
+            ticket = self._passed_over.pop(order, None)
+            if ticket is not None:
+                self._offer(ticket)
 
     def take_overdue(self, now: float) -> list[Request]:
         """Remove and return those whose deadline has come."""
@@ -228,6 +246,11 @@ class FairQueue:
         return too_late(
             self._whereabouts.ahead_of_new(request.tenant, self._priority(request)), rate_per_s, remaining_s
         )
+
+    def fairness(self, request: Request) -> Fairness:
+        """What its tenant has had, beside whoever waits and had least: for the record, before `charge`."""
+        counter, least = self._accounts.find(request.tenant).counter, self._bands.least()
+        return Fairness(counter, counter if least is None else least, self._accounts.waiting())
 
     def remembered_tenants(self) -> int:
         """Those with requests here or at pods, and idle ones whose counters matter still: for a gauge."""

@@ -11,7 +11,11 @@ from matrixinfer.handlers.dispatch.scheduling.port import Ask, Knowledge
 
 
 class Cached(NamedTuple):
-    """What is known of a prompt in the pods' caches: tokens by the pods' names, of those that hold some."""
+    """What is known of a prompt in the pods' caches: tokens by the pods' names, of those that hold some.
+
+    Of a pod whose engine tells only that counts, also where it is nothing: what was sent there is evicted by now, or
+    was never computed. What was sent a moment ago, of which it cannot have told yet, the exact knowledge holds itself.
+    """
 
     exact: Mapping[str, float]
     approximate: Mapping[str, float]
@@ -28,9 +32,11 @@ class Cached(NamedTuple):
         )
 
     def believed(self) -> Mapping[str, float]:
-        if self.exact and self.approximate:
-            return {**self.approximate, **self.exact}
-        return self.exact or self.approximate
+        """The better knowledge of each pod: the tokens of `ask`, before they are bounded by the prompt."""
+        tells, exact = self.tells, self.exact
+        if tells is _nobody_tells or not self.approximate:
+            return exact or self.approximate
+        return {**{pod: sent for pod, sent in self.approximate.items() if not tells(pod)}, **exact}
 
     def ask(self, request: Request, pods: Sequence[Pod], now: float, everyone: Sequence[Pod]) -> Ask:
         """None of the tokens are more than the prompt has."""

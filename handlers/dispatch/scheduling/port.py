@@ -6,10 +6,10 @@ bounds what they say and times them; a plug-in does neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from matrixinfer.bus.contracts.decision import Candidate
+from matrixinfer.bus.contracts.decision import Candidate, PodSight
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
@@ -30,6 +30,16 @@ class Ask(NamedTuple):
     approximate_tokens: Sequence[int]
     now: float
     everyone: Sequence[Pod]
+
+    def only(self, some: Set[Pod]) -> Ask:
+        """The same question about some of the pods."""
+        at = [index for index, pod in enumerate(self.pods) if pod in some]
+        return self._replace(
+            pods=[self.pods[index] for index in at],
+            cached_tokens=[self.cached_tokens[index] for index in at],
+            exact_tokens=[self.exact_tokens[index] for index in at],
+            approximate_tokens=[self.approximate_tokens[index] for index in at],
+        )
 
 
 class Filter(Protocol):
@@ -87,7 +97,8 @@ class ExactPrefixes(Prefixes, Protocol):
     """As the engines tell it themselves."""
 
     def knows(self, pod: str) -> bool:
-        """Does this pod's engine tell what its cache holds? Only then a missing match means that it holds nothing."""
+        """Does this pod's engine tell what its cache holds, with nothing missed, and does it come true? Only then a
+        missing match means that it holds nothing. `matches` names only such pods."""
         ...
 
 
@@ -100,13 +111,30 @@ class Knowledge(NamedTuple):
     approximate: Prefixes | None = None
 
 
+class Seen(NamedTuple):
+    """What a decision saw, for its record: `bus.contracts.decision.Inputs` with the sights instead of their indices."""
+
+    now: float
+    everyone: int
+    everyone_used: int
+    sights: list[PodSight]
+    used: list[int]
+    prefill_tokens: list[int]
+    kv_tokens: list[int]
+    approximate_tokens: list[int]
+    exact_tokens: list[int | None]
+    adapters: list[tuple[bool, int, bool, int]]
+    is_complete: bool
+
+
 class Choice(NamedTuple):
     """The chosen pod, the tokens of the prompt that it is expected to have cached, and the best candidates, best
-    first, for the record; scores are in [0, 1], more is better."""
+    first, for the record; scores are in [0, 1], more is better. `seen` is what was seen of them, if anybody looked."""
 
     pod: Pod
     candidates: list[Candidate]
     cached_tokens: int = 0
+    seen: Seen | None = None
 
 
 class Scheduler(Protocol):

@@ -12,9 +12,10 @@ from matrixinfer.handlers.dispatch.request import Request
 from matrixinfer.handlers.dispatch.scheduling.cached import Cached
 from matrixinfer.handlers.dispatch.scheduling.candidates import candidates
 from matrixinfer.handlers.dispatch.scheduling.plugins import Plugins
-from matrixinfer.handlers.dispatch.scheduling.port import Advocate, Choice, Knowledge, Learner
-from matrixinfer.handlers.dispatch.scheduling.scores import Judge
+from matrixinfer.handlers.dispatch.scheduling.port import Advocate, Ask, Choice, Knowledge, Learner
+from matrixinfer.handlers.dispatch.scheduling.scores import RECORDED_CANDIDATES, Judge, Scores
 from matrixinfer.handlers.dispatch.scheduling.timings import Stopwatch, Timing
+from matrixinfer.handlers.dispatch.scheduling.witness import Witness, has_all_recorded
 
 TIMED_EVERY = 16
 """One in so many decisions is measured."""
@@ -24,13 +25,14 @@ class Surroundings(NamedTuple):
     """What a scheduler is given beside its profile.
 
     `limit` bounds the candidates of one decision. `clock` gives seconds, for timings only. `report` gets a sentence,
-    once, when a plug-in breaks its promise.
+    once, when a plug-in breaks its promise. With a `witness` every choice tells what it saw.
     """
 
     clock: Callable[[], float]
     report: Callable[[str], None]
     knowledge: Knowledge = Knowledge()
     limit: int = 32
+    witness: Witness | None = None
 
 
 class ProfileScheduler:
@@ -40,6 +42,7 @@ class ProfileScheduler:
         self.name = name
         self._knowledge = surroundings.knowledge
         self._limit = surroundings.limit
+        self._witness = surroundings.witness
         self._stopwatch = Stopwatch(surroundings.clock)
         self._judge = Judge(surroundings.report)
         self._calls = plugins.calls()
@@ -69,9 +72,38 @@ class ProfileScheduler:
         ask = cached.ask(request, able, now, pods)
         scores = self._judge.scores(calls.scorers, ask)
         winner = calls.pick(ask, scores.totals, rng)
+        choice = self._record(ask, scores, winner, few, cached)
+        self.learn(request, choice.pod, now)
+        return choice
+
+    def learn(self, request: Request, pod: Pod, now: float) -> None:
+        """`request` goes to `pod`."""
         for learner in self._learners:
-            learner.placed(request, able[winner], now)
-        return Choice(able[winner], scores.record(able, winner), ask.cached_tokens[winner])
+            learner.placed(request, pod, now)
+
+    def judge(self, ask: Ask, rng: Rng) -> Choice | None:
+        """Decide about just these pods, by what is told of them, and learn nothing. All are in the choice's record."""
+        able = set(self._calls.keep(ask.request, ask.pods, ask.now))
+        if not able:
+            return None
+        ask = ask.only(able)
+        scores = self._judge.scores(self._calls.scorers, ask)
+        winner = self._calls.pick(ask, scores.totals, rng)
+        candidates = scores.record(ask.pods, scores.ranked(winner, len(ask.pods)))
+        return Choice(ask.pods[winner], candidates, ask.cached_tokens[winner])
+
+    def _record(self, ask: Ask, scores: Scores, winner: int, few: Sequence[Pod], cached: Cached) -> Choice:
+        """Before anybody learns of it. Of some requests everybody is seen, those that a filter dropped last."""
+        pods, witness, seen = ask.pods, self._witness, None
+        is_complete = witness is not None and has_all_recorded(ask.request.key[0])
+        ranked = scores.ranked(winner, len(pods) if is_complete else RECORDED_CANDIDATES)
+        if witness is not None and is_complete:
+            everyone = [*[pods[index] for index in ranked], *[pod for pod in few if pod not in pods]]
+            seen = witness.see(cached.ask(ask.request, everyone, ask.now, ask.everyone), range(len(everyone)))
+            seen = seen._replace(is_complete=True)
+        elif witness is not None:
+            seen = witness.see(ask, ranked)
+        return Choice(pods[winner], scores.record(pods, ranked), ask.cached_tokens[winner], seen)
 
     def _candidates(self, request: Request, pods: Sequence[Pod], cached: Cached, now: float, rng: Rng) -> Sequence[Pod]:
         if len(pods) <= self._limit:

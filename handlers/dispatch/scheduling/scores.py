@@ -20,16 +20,21 @@ class Scores(NamedTuple):
     totals: list[float]
     columns: dict[str, Sequence[float]]
 
-    def record(self, pods: Sequence[Pod], winner: int) -> list[Candidate]:
-        """The best, best first; the winner is among them, and first among its equals."""
+    def ranked(self, winner: int, most: int = RECORDED_CANDIDATES) -> list[int]:
+        """The indices of the best, best first; the winner is among them, and first among its equals."""
         totals = self.totals
-        ranked = sorted(range(len(totals)), key=totals.__getitem__, reverse=True)[:RECORDED_CANDIDATES]
+        ranked = sorted(range(len(totals)), key=totals.__getitem__, reverse=True)[:most]
         if winner in ranked:
             ranked.remove(winner)
         else:
             ranked.pop()
         place = next((at for at, index in enumerate(ranked) if totals[index] <= totals[winner]), len(ranked))
         ranked.insert(place, winner)
+        return ranked
+
+    def record(self, pods: Sequence[Pod], ranked: Sequence[int]) -> list[Candidate]:
+        """Those of `pods`, with every scorer's word."""
+        totals = self.totals
         names, rows = self.columns.keys(), list(zip(*self.columns.values(), strict=True)) or [()] * len(totals)
         return [
             Candidate(pods[index].name, totals[index], dict(zip(names, rows[index], strict=True))) for index in ranked

@@ -16,12 +16,14 @@ from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.frames import Usage
 from matrixinfer.bus.contracts.load import Finished, LoadEvent, Snapshot, WorkKey
 from matrixinfer.bus.contracts.serving import PoolPod
+from matrixinfer.handlers.dispatch.cache_index.told_caches import ToldCaches
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.pool_state import PoolState
 from matrixinfer.handlers.dispatch.scheduling.port import Scheduler
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
+from matrixinfer.simulate.cache_news import TELL_EVERY_S, CacheNews
 from matrixinfer.simulate.life import Life
 from matrixinfer.simulate.pods import SimulatedPod
 from matrixinfer.simulate.port import News, Verdict
@@ -36,9 +38,8 @@ _FOREVER_S = 1e9
 
 
 class Platform:
-    """`queue` and `scheduler` are the two seams: whatever dispatch can run, the simulator can."""
-
-    period_s = HEARTBEAT_S
+    """`queue` and `scheduler` are the two seams: whatever dispatch can run, the simulator can. `caches` are told what
+    the pods have cached; without them nobody tells."""
 
     def __init__(
         self,
@@ -47,7 +48,13 @@ class Platform:
         scheduler: Scheduler,
         rng: Rng,
         patience_s: float | None = None,
+        *,
+        caches: ToldCaches | None = None,
     ) -> None:
+        self.period_s = HEARTBEAT_S if caches is None else TELL_EVERY_S
+        self._heartbeat_at = 0.0
+        self._caches = caches
+        self._news = None if caches is None else CacheNews(pods, caches, _BOOT)
         self._agents = [_Agent(pod) for pod in pods]
         self._by_name = {agent.pod.name: agent for agent in self._agents}
         self._arrivals: dict[str, Arrival] = {}
@@ -61,12 +68,14 @@ class Platform:
         self._state.end_catching_up()
 
     def arrive(self, arrival: Arrival, now: float) -> list[Verdict]:
+        self._hear_caches(now)
         self._arrivals[arrival.rid] = arrival
         effects = Effects()
         self._state.receive(envelope_of(arrival, self._remaining_s), _Stored(arrival.rid), 0.0, now, effects)
         return [*self._refused(effects), *self._place(now)]
 
     def heard(self, news: News, now: float) -> list[Verdict]:
+        self._hear_caches(now)
         agent = self._agents[news.pod.index]
         for life in news.started:
             agent.started(life)
@@ -75,6 +84,13 @@ class Platform:
         return [*self._hear([agent], now), *self._place(now)]
 
     def tick(self, now: float) -> list[Verdict]:
+        self._hear_caches(now)
+        if self._caches is not None and self._news is not None:
+            self._news.tell(now)
+            self._caches.tick(now)
+        if now < self._heartbeat_at:
+            return self._place(now)
+        self._heartbeat_at = now + HEARTBEAT_S - TELL_EVERY_S / 2
         for agent in self._agents:
             agent.reporter.demand_snapshot()
         refused = [*self._hear(self._agents, now), *self._refused(self._state.expire(now))]
@@ -88,12 +104,19 @@ class Platform:
             agent.cancelled(work)
             self._hear([agent], now)
 
+    def _hear_caches(self, now: float) -> None:
+        if self._news is not None:
+            self._news.deliver(now)
+
     def _hear(self, agents: Iterable[_Agent], now: float) -> list[Verdict]:
         verdicts: list[Verdict] = []
         for agent in agents:
             event = agent.event(now)
-            if event is not None:
-                verdicts += self._refused(self._state.heard(event, now))
+            if event is None:
+                continue
+            if self._caches is not None:
+                self._caches.ended(event.pod, event.boot, event.finished)
+            verdicts += self._refused(self._state.heard(event, now))
         return verdicts
 
     def _place(self, now: float) -> list[Verdict]:

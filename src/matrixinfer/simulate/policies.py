@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from matrixinfer.bus.contracts.profile import Profile
 from matrixinfer.handlers.dispatch.cache_index.sent_prompts import SentPrompts
+from matrixinfer.handlers.dispatch.cache_index.told_caches import ToldCaches
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.scheduling.port import Knowledge
@@ -51,10 +52,19 @@ Creator = Callable[[Setting], Policy]
 
 
 def _default(setting: Setting) -> Policy:
-    knowledge = Knowledge(approximate=SentPrompts())
+    return _ours(setting, ToldCaches(pace_s=0.0))
+
+
+def _default_approximate(setting: Setting) -> Policy:
+    """The default where engines do not tell what they have cached."""
+    return _ours(setting, None)
+
+
+def _ours(setting: Setting, caches: ToldCaches | None) -> Policy:
+    knowledge = Knowledge(exact=caches, approximate=SentPrompts())
     surroundings = Surroundings(_still, logger.warning, knowledge)
     scheduler = compile_profile(Profile(), BUILT_IN, surroundings)
-    return Platform(setting.pods, FairQueue(), scheduler, setting.rng, setting.patience_s)
+    return Platform(setting.pods, FairQueue(), scheduler, setting.rng, setting.patience_s, caches=caches)
 
 
 def _immediate(create: Callable[[Gateway], Balancer]) -> Creator:
@@ -67,6 +77,7 @@ def _immediate(create: Callable[[Gateway], Balancer]) -> Creator:
 
 POLICIES: dict[str, Creator] = {
     DEFAULT: _default,
+    "default-approximate": _default_approximate,
     "random": _immediate(RandomChoice),
     "round-robin": _immediate(RoundRobin),
     "least-requests": _immediate(LeastRequests),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from matrixinfer.bus.errors import Conflict, LeaseLost
-from matrixinfer.bus.ports import Consumer
+from matrixinfer.bus.ports import Backlog, Consumer
 from support.bus_rig import Rig
 from support.hands import consume, consume_when_possible, post_when_possible, post_work, requests, work
 
@@ -78,3 +78,28 @@ async def test_reading_goes_on_after_the_server_lost_its_memory_streams(rig: Rig
     await post_when_possible(rig, "after")
     await rig.until(lambda: b"after" in hands.bodies)
     assert hands.bodies == [b"lost", b"after"]
+
+
+@pytest.mark.parametrize(("is_late", "expected"), [(True, [b"new"]), (False, [b"old", b"new"])])
+async def test_a_reader_of_history_begins_at_its_time_and_knows_when_it_has_read_all(
+    rig: Rig, is_late: bool, expected: list[bytes]
+) -> None:
+    subject = rig.bus.subjects.decision("ns", "ms")
+    await (await rig.bus.queue.post(subject, b"old", message_id="old"))
+    await rig.hold(0.5)
+    since = rig.bus.clock.now() if is_late else None
+    await rig.hold(0.5)
+    await (await rig.bus.queue.post(subject, b"new", message_id="new"))
+    reader = Consumer("DECISIONS", "reader", rig.bus.subjects.decision_filter(), 60.0, 10, since=since, unused_s=30.0)
+
+    hands, _ = await consume(rig.bus, reader)
+    await rig.until(lambda: len(hands.held) == len(expected))
+    assert hands.bodies == expected
+    assert (await rig.bus.queue.backlog(reader)) == Backlog(0, len(expected))
+    for delivery in hands.held:
+        await delivery.ack()
+
+    async def is_read() -> bool:
+        return await rig.bus.queue.backlog(reader) == Backlog(0, 0)
+
+    await rig.until(is_read)

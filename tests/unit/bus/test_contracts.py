@@ -59,6 +59,8 @@ def sample_of_many(origin: Any, arguments: tuple[Any, ...]) -> Any:
         return arguments[0]
     if origin is dict:
         return {sample(arguments[0]): sample(arguments[1])}
+    if origin is tuple:
+        return tuple(map(sample, arguments))
     first = sample(arguments[0])
     return first if origin in (typing.Union, types.UnionType) else origin([first])
 

@@ -23,7 +23,21 @@ from matrixinfer.cli.objects import read_text
 from matrixinfer.cli.process import set_up_logging
 from matrixinfer.up import record
 
-COMMANDS = ("up", "chat", "apply", "get", "delete", "doctor", "simulate", "gateway", "handlers", "node", "agent")
+COMMANDS = (
+    "up",
+    "chat",
+    "apply",
+    "get",
+    "delete",
+    "explain",
+    "replay",
+    "doctor",
+    "simulate",
+    "gateway",
+    "handlers",
+    "node",
+    "agent",
+)
 WITH_EXAMPLE = set(COMMANDS) - {"doctor", "node"}
 
 

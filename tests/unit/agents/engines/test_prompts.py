@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from matrixinfer.agents.engines.simulated.prompts import Prompt, read
+from matrixinfer.agents.engines.simulated.prompts import Prompt, named_by_others, read
 from matrixinfer.bus.contracts.envelope import Endpoint
 from matrixinfer.bus.contracts.frames import Failure
 
@@ -78,3 +78,10 @@ def test_a_bad_chat_field_is_named(body: dict[str, Any], param: str) -> None:
 @pytest.mark.parametrize("prompt", ["", [], ["one", "two"], [1, "two"], [-1], [[1], [2]], 7])
 def test_a_bad_prompt_is_named(prompt: Any) -> None:
     assert failure_of("completions", prompt=prompt).param == "prompt"
+
+
+def test_the_names_that_the_envelope_brings_replace_its_own_as_far_as_the_prompt_goes() -> None:
+    prompt = prompt_of("completions", prompt="x" * 4 * 600)
+    names = [bytes([number] * 8) for number in range(3)]
+    assert named_by_others(prompt, b"".join(names)).blocks == tuple(names[:2])
+    assert named_by_others(prompt, names[0]).blocks == (names[0],)

@@ -152,3 +152,19 @@ def test_beyond_the_bound_a_request_is_refused_and_told_who_is_in_the_way():
         statuses.append(effects.failed[0][1].status if arrival is Arrival.REFUSED else 0)
     assert statuses == [0, 0, 429, 0, 503]
     assert len(pool.queue) == 3
+
+
+def test_a_request_that_was_published_again_is_not_refused():
+    pool = OnePod()
+    busy(pool, 30)
+    arrival, effects = pool.ask("again", attempt=2, remaining_s=2.0, prompt_tokens=100)
+    assert (arrival, effects.failed) == (Arrival.QUEUED, [])
+
+
+def test_nothing_is_refused_while_a_pod_has_room():
+    pool = OnePod()
+    busy(pool, 30)
+    while len(pool.queue):
+        pool.next()
+    pool.state.place(pool.now, 1)
+    assert pool.ask("quick", remaining_s=1.0, prompt_tokens=1_000_000)[0] is Arrival.QUEUED

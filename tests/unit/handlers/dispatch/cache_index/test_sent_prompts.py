@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matrixinfer.bus.block_hashes import BLOCK_TOKENS, block_hashes
+from matrixinfer.handlers.dispatch.cache_index.approximate import ApproximateIndex
 from matrixinfer.handlers.dispatch.cache_index.sent_prompts import SentPrompts
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
@@ -28,6 +29,15 @@ def test_a_prompt_that_was_placed_is_found_at_its_pod():
     sent.placed(asked, a_pod(), 1.0)
     assert sent.matches(asked.block_hashes) == {"p1": 3 * BLOCK_TOKENS}
     assert sent.matches(a_prompt(2).block_hashes) == {}
+
+
+def test_what_was_not_sent_for_long_is_forgotten_as_its_index_says():
+    sent, asked = SentPrompts(ApproximateIndex(keep_s=5.0)), a_prompt(1)
+    sent.placed(asked, a_pod(), 1.0)
+    sent.sweep(6.0)
+    assert sent.matches(asked.block_hashes)
+    sent.sweep(6.5)
+    assert sent.matches(asked.block_hashes) == {}
 
 
 def test_another_boot_has_an_empty_cache():

@@ -110,13 +110,20 @@ def test_who_comes_back_when_told_is_not_refused():
 
 # -- the rate
 def ticked(
-    rate: DrainRate, seconds: int, *, finished: int, begin: float = 0.0, backlogged: bool = True, pods: int = 1
+    rate: DrainRate,
+    seconds: int,
+    *,
+    finished: int,
+    begin: float = 0.0,
+    backlogged: bool = True,
+    pods: int = 1,
+    in_flight: int = 0,
 ) -> float:
     """So many virtual tokens in each second, as one request."""
     for second in range(seconds):
         if finished:
             rate.placed(finished)
-        rate.tick(begin + second, is_backlogged=backlogged, pods=pods)
+        rate.tick(begin + second, is_short=backlogged, pods=pods, in_flight=0)
     return begin + seconds
 
 
@@ -156,6 +163,20 @@ def test_what_was_learned_long_ago_is_not_known_any_more():
     now = ticked(rate, 20, finished=100)
     assert rate.per_s(now + 500, 1) is not None
     assert rate.per_s(now + 700, 1) is None
+
+
+def test_requests_that_run_in_step_are_a_pace_only_over_several_rounds():
+    """Four slots, answers of 60 s: four placements at once each minute."""
+    rate = DrainRate()
+    for second in range(600):
+        if second % 60 == 0:
+            for _ in range(4):
+                rate.placed(100)
+        rate.tick(float(second), is_short=True, pods=1, in_flight=4)
+        if second < 60:
+            assert rate.per_s(float(second), 1) is None
+        if second > 240:
+            assert rate.per_s(float(second), 1) == pytest.approx(400 / 60, rel=0.35)
 
 
 # -- the bounds of other places

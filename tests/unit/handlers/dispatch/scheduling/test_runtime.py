@@ -112,6 +112,14 @@ def test_what_the_engine_tells_is_better_knowledge_than_what_was_sent():
     assert choice.cached_tokens == ask.cached_tokens[pods.index(choice.pod)]
 
 
+def test_who_holds_a_prompt_is_told_by_the_engines_where_they_tell_and_by_what_was_sent_elsewhere():
+    sent, request = SentPrefixes(), a_request(1000, block_hashes=b"x" * 8)
+    for name in ("full", "evicted", "mute"):
+        sent.placed(request, a_pod(name), NOW)
+    knowledge = Knowledge(ToldPrefixes(full=512, evicted=0), sent)
+    assert with_scorers(given={"knowledge": knowledge}, spy=Spy()).holders(request) == {"full": 512, "mute": 256}
+
+
 def test_without_hashes_or_an_index_nothing_is_known_to_be_cached():
     spy = Spy()
     scheduler = with_scorers(given={"knowledge": Knowledge(ToldPrefixes(a=0))}, spy=spy)

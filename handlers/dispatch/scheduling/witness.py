@@ -1,0 +1,89 @@
+"""What a decision saw, taken down in columns before anything changes: enough to decide again (`hindsight`).
+
+It is part of every decision, so what seldom changes of a pod is taken down once, and again when it did.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matrixinfer.bus.contracts.decision import PodSight
+from matrixinfer.handlers.dispatch.pod import Pod
+from matrixinfer.handlers.dispatch.request import Request
+from matrixinfer.handlers.dispatch.scheduling.port import Ask, Seen
+
+COMPLETE_ONE_IN = 100
+"""Of so many requests one has every candidate recorded."""
+_COUNTED = 64
+"""In a larger pool the sum of all used slots is not counted: that would take longer than all the rest."""
+_SIGHTS = 10_000
+
+
+class _Known(NamedTuple):
+    revision: int
+    line: tuple[float, float]
+    sight: PodSight
+
+
+def has_all_recorded(rid: str) -> bool:
+    """Are all candidates of this request recorded? The same request has the same answer everywhere."""
+    return zlib.crc32(rid.encode()) % COMPLETE_ONE_IN == 0
+
+
+class Witness:
+    """Of one pool's decisions."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Known] = {}
+
+    def see(self, ask: Ask, chosen: Sequence[int]) -> Seen:
+        """Take down those of `ask.pods` with the indices in `chosen`, in their order."""
+        request, everyone, now = ask.request, ask.everyone, ask.now
+        pods = [ask.pods[index] for index in chosen]
+        footprints = [pod.footprints for pod in pods]
+        approximate = [ask.approximate_tokens[index] for index in chosen]
+        exact = [ask.exact_tokens[index] for index in chosen]
+        return Seen(
+            now,
+            len(everyone),
+            sum([pod.used for pod in everyone]) if len(everyone) <= _COUNTED else -1,
+            [self._sight(pod, now) for pod in pods],
+            [pod.used for pod in pods],
+            [footprint.prefill_tokens for footprint in footprints],
+            [footprint.kv_tokens for footprint in footprints],
+            approximate if any(approximate) else [],
+            exact if exact.count(None) < len(exact) else [],
+            [_adapters(pod, request) for pod in pods] if request.adapter else [],
+            is_complete=False,
+        )
+
+    def _sight(self, pod: Pod, now: float) -> PodSight:
+        line = pod.prefill.line(now)
+        known = self._known.get(pod.name)
+        if known is not None and known.revision == pod.revision and known.line is line:
+            return known.sight
+        if len(self._known) >= _SIGHTS:
+            self._known.clear()  # pods that came and went
+        sight = PodSight(
+            pod.name,
+            pod.slots,
+            pod.kv_capacity_tokens,
+            pod.kv_usage,
+            pod.ttft_s,
+            pod.tpot_s,
+            pod.measured_at,
+            *line,
+            pod.role,
+            pod.pd_group,
+            list(pod.topology),
+        )
+        self._known[pod.name] = _Known(pod.revision, line, sight)
+        return sight
+
+
+def _adapters(pod: Pod, request: Request) -> tuple[bool, int, bool, int]:
+    """As `Inputs.adapters`."""
+    coming = {placed.adapter for placed in pod.placed.values() if placed.adapter} - pod.adapters
+    return request.adapter in pod.adapters, len(pod.adapters), request.adapter in coming, len(coming)
