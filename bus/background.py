@@ -7,6 +7,8 @@ import logging
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
+from matrixinfer.bus.clock import Clock
+
 logger = logging.getLogger("matrixinfer.bus.background")
 
 CANCEL_AGAIN_S = 1.0
@@ -39,6 +41,20 @@ async def apart(work: Coroutine[Any, Any, T], name: str) -> T:
     finally:
         await end([task])
     return task.result()
+
+
+async def within(clock: Clock, timeout_s: float, work: Coroutine[Any, Any, None], name: str) -> bool:
+    """Await `work` for so long at most; False when it took longer, and was ended. Raises what it raises."""
+    task = asyncio.create_task(work, name=name)
+    timer = asyncio.create_task(clock.sleep(timeout_s))
+    try:
+        await asyncio.wait([task, timer], return_when=asyncio.FIRST_COMPLETED)
+        is_done = task.done()
+    finally:
+        await end([task, timer])
+    if is_done:
+        task.result()
+    return is_done
 
 
 def _notice(task: asyncio.Task[None]) -> None:

@@ -73,6 +73,7 @@ class AgentNews:
         strange = []
         for work in works:
             request = requests.get((work.rid, work.attempt))
+            self._ledger.start(work, pod.name, request)
             if request is None:
                 strange.append(work)
             else:
@@ -87,6 +88,8 @@ class AgentNews:
             self._sightings.note_ends(pod.name, pod.boot, [end])
             self._ledger.account(end)
         elif end.outcome != "refused" or end.started:
+            if end.started:
+                self._ledger.start(work, pod.name, request)
             self._ledger.account(end)
             self._ledger.settle(request, effects, Whereabouts(pod.name, pod.boot, work.hop))
             if end.started:
@@ -122,7 +125,7 @@ class AgentNews:
                 self._ledger.take_back(request)
                 self._count_silence(request)
         for work in [work for work, at in pod.unreported.items() if at <= long_ago and work not in known]:
-            self._ledger.fleet.free_slot(pod.name, work)
+            self._ledger.write_off(pod.name, work)
 
     def _rehome(self, pod: Pod, effects: Effects, *, died: bool) -> None:
         for request in list(pod.placed.values()):
@@ -137,6 +140,8 @@ class AgentNews:
                 effects.buried.append(
                     (request, f"poison: {request.deaths} agents died with it, the last one {pod.name}")
                 )
+        if died:
+            self._ledger.queue.leave(pod.name)
 
     def _count_silence(self, request: Request) -> None:
         request.avoid = request.pod

@@ -9,6 +9,7 @@ import logging
 
 import msgspec
 
+from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import CONTRACT_VERSION, decode, encode
 from matrixinfer.bus.errors import BusError, Malformed
@@ -41,9 +42,12 @@ class _Toll(msgspec.Struct, frozen=True, array_like=True):
 class DeathToll:
     """Of one pool's shard: an entry of the bucket REIGNS, which goes when its last request is past its deadline."""
 
-    def __init__(self, bus: Bus, shard: PoolShard) -> None:
+    def __init__(self, bus: Bus, shard: PoolShard, background: Background) -> None:
         self._store = bus.store("REIGNS")
         self._key = key("deaths", shard.namespace, shard.modelserver, str(shard.shard))
+        self._background = background
+        self._next: tuple[Recently[RequestKey, int], int, float] | None = None
+        self._is_writing = False
 
     async def recall(self, deaths: Recently[RequestKey, int], now: float) -> None:
         """Add what the predecessors counted. Raises Unavailable."""
@@ -51,6 +55,21 @@ class DeathToll:
         for mark in toll.marks:
             request, until = (mark.rid, mark.attempt), now + mark.remaining_s
             deaths.remember(request, max(mark.deaths, deaths.get(request, now) or 0), until)
+
+    def note(self, deaths: Recently[RequestKey, int], epoch: int, now: float) -> None:
+        """Have it kept beside everything else: placing waits for no store. What comes meanwhile is written next."""
+        self._next = (deaths, epoch, now)
+        if not self._is_writing:
+            self._is_writing = True
+            self._background.spawn(self._write_all(), f"writing {self._key}")
+
+    async def _write_all(self) -> None:
+        try:
+            while self._next is not None:
+                (deaths, epoch, now), self._next = self._next, None
+                await self.keep(deaths, epoch, now)
+        finally:
+            self._is_writing = False
 
     async def keep(self, deaths: Recently[RequestKey, int], epoch: int, now: float) -> None:
         """Write down `deaths` under this reign's epoch, unless a later reign has begun. Failing is logged: a death that

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from matrixinfer.bus.contracts.control import Dumped
@@ -37,7 +37,11 @@ class Growth(NamedTuple):
 class Fleet:
     """`open` holds the pods that may get a request now, by name."""
 
-    def __init__(self, silent_after_s: float, verify_after_s: float) -> None:
+    def __init__(
+        self, silent_after_s: float, verify_after_s: float, on_departure: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`on_departure` is called with the name of a pod that is forgotten: no more will be heard of it."""
+        self._on_departure = on_departure
         self._silent_after_s = silent_after_s
         self._verify_after_s = verify_after_s
         self._last_tick = -math.inf
@@ -204,3 +208,4 @@ class Fleet:
         for name in [name for name, pod in self.pods.items() if not (pod.listed or pod.placed)]:
             del self.pods[name]
             self._rooms.pop(name, None)
+            self._on_departure(name)

@@ -47,27 +47,40 @@ class Ledger:
         self.queue.push(request)
 
     def place(self, request: Request, pod: Pod, work: WorkKey, now: float) -> None:
-        """Queued (or new) → placed."""
+        """Queued (or new) → placed, and charged."""
         self.requests[request.key] = request
         self.queue.remove(request)
         self.fleet.place(pod, request, work, self.epoch, now)
+        self.queue.charge(request, work, pod.name, request.cached_tokens)
 
     def take_back(self, request: Request) -> None:
         """Placed → queued, at its old place; the slot counts as free again."""
         if request.work is None:
             return
         self.fleet.release(request)
-        self.fleet.free_slot(request.pod, request.work)
+        self.write_off(request.pod, request.work)
         request.take_off()
-        self.queue.refund(request.key)
         self.queue.push(request)
 
+    def write_off(self, pod: str, work: WorkKey) -> None:
+        """The pod will never run it: its slot is free, and its tenant gets back what it paid."""
+        self.fleet.free_slot(pod, work)
+        self.queue.refund(work)
+
+    def start(self, work: WorkKey, pod: str, request: Request | None) -> None:
+        """It runs. A copy of `request` that was taken for lost, and paid back, is paid for after all."""
+        if not self.queue.start(work) and request is not None and request.work != work:
+            self.queue.charge(request, work, pod)
+            self.queue.start(work)
+
     def account(self, end: Finished) -> None:
-        """Work ended: its tenant pays for what it used."""
+        """Work ended: its tenant pays for what it used. Who ran nothing pays nothing; one that did not complete says
+        nothing about how long answers get, nor always how long its prompt was."""
         usage = end.usage
-        self.queue.correct(
-            (end.key.rid, end.key.attempt), usage.prompt_tokens - usage.cached_tokens, usage.output_tokens
-        )
+        if end.started or not self.queue.refund(end.key):
+            uncached_tokens = usage.prompt_tokens - usage.cached_tokens if usage.prompt_tokens else None
+            learns = end.outcome == "completed"
+            self.queue.correct(end.key, uncached_tokens, usage.output_tokens, learns=learns)
 
     def settle(self, request: Request, effects: Effects, where: Whereabouts | None = None) -> None:
         """It is no longer the dispatcher's: to be acknowledged, and remembered until its deadline."""

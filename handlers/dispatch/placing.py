@@ -127,7 +127,6 @@ class Placing:
         self._affinities.forget(request)
         self._ledger.drain_rate.placed(self._ledger.queue.waiting_cost(request))
         self._ledger.place(request, pod, work, now)
-        self._ledger.queue.charge(request, request.cached_tokens)
         return Placement(
             request=request,
             work=work,

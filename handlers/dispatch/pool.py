@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from matrixinfer.bus.background import Background
+from matrixinfer.bus.background import Background, within
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.cache import CacheEvent
@@ -18,7 +18,7 @@ from matrixinfer.bus.contracts.dispatch import CancelNotice, WhereAnswer
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.load import LoadEvent
 from matrixinfer.bus.contracts.serving import Pool
-from matrixinfer.bus.errors import BusError, Malformed
+from matrixinfer.bus.errors import BusError, Malformed, Unavailable
 from matrixinfer.bus.ports import Delivery, Signal
 from matrixinfer.handlers.dispatch.arrivals import Arrival
 from matrixinfer.handlers.dispatch.assignment import PoolShard
@@ -45,6 +45,8 @@ logger = logging.getLogger("matrixinfer.dispatch.pool")
 
 _ROUND = 256
 _AGAIN_AFTER_S = 0.5
+_RECALL_WITHIN_S = 2.0
+_RECALL_AGAIN_AFTER_S = 0.25
 
 
 class PoolDispatcher:
@@ -78,9 +80,9 @@ class PoolDispatcher:
         self._sender = WorkSender(bus, shard.namespace, self._not_stored)
         self._decisions = DecisionLog(bus, shard, settings)
         self._reporter = Reporter(bus, shard, state, caches)
-        self._death_toll = DeathToll(bus, shard)
-        self._fairness = FairnessRecord(bus, shard, state.queue)
         self._background = Background()
+        self._death_toll = DeathToll(bus, shard, self._background)
+        self._fairness = FairnessRecord(bus, shard, state.queue, self._background)
         self._is_placing = False
         self._is_retired = False
         self._term = 0
@@ -141,9 +143,7 @@ class PoolDispatcher:
             return False
         epoch = await self._bus.leases.claim(self.shard.claim_name, self._tenure.owner)
         self.is_claimed = True
-        await self._death_toll.recall(self.state.deaths, self._monotonic())
-        if not self.state.epoch:  # later reigns of this process know better than any record
-            await self._fairness.recall()
+        await self._recall()
         self._list_pods()
         self.state.begin_reign(epoch, self._monotonic())
         await self._inquiry.ask_all()
@@ -157,6 +157,31 @@ class PoolDispatcher:
             self._knows_all = True
             self._on_ready()
         return True
+
+    async def _recall(self) -> None:
+        """Learn what the predecessors noted. REIGNS may be without a leader for long while all else is well: then this
+        reign begins without. Raises Unavailable without a connection."""
+        name = f"recalling what was noted of {self.shard.claim_name}"
+        if await within(self._bus.clock, _RECALL_WITHIN_S, self._recall_at_last(), name):
+            return
+        if not self._bus.link.is_up():
+            raise Unavailable("the connection was lost")
+        logger.warning(
+            "%s begins without what its predecessors noted: REIGNS gave no answer in %g s",
+            self.shard.claim_name,
+            _RECALL_WITHIN_S,
+        )
+
+    async def _recall_at_last(self) -> None:
+        while True:
+            try:
+                await self._death_toll.recall(self.state.deaths, self._monotonic())
+                if not self.state.epoch:  # later reigns of this process know better than any record
+                    await self._fairness.recall()
+                return
+            except BusError as error:
+                logger.debug("what was noted of %s cannot be read yet: %s", self.shard.claim_name, error)
+            await self._bus.clock.sleep(_RECALL_AGAIN_AFTER_S)
 
     def _may_act(self, now: float) -> bool:
         return not self._is_retired and self._term == self._tenure.term and self._tenure.holds(now)
@@ -282,7 +307,7 @@ class PoolDispatcher:
         await self._act(self.state.expire(now))
         await self._act(self.state.check_pool(is_listed, now))
         await self._reporter.tick(now)
-        await self._fairness.tick(self.state.epoch, now)
+        self._fairness.tick(self.state.epoch, now)
         if self._decisions.is_due(now):
             await self._decisions.flush(self.state.epoch)
 
@@ -302,7 +327,7 @@ class PoolDispatcher:
         self._decisions.follow(effects, self._monotonic())
         await self._outbox.carry_out(self.shard.namespace, effects)
         if effects.has_deaths:
-            await self._death_toll.keep(self.state.deaths, self.state.epoch, self._monotonic())
+            self._death_toll.note(self.state.deaths, self.state.epoch, self._monotonic())
         for request in effects.acknowledged:
             if request.reign == self.state.epoch:
                 self._intake.gave_back(request.size_bytes)

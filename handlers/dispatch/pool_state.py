@@ -33,7 +33,7 @@ class PoolState:
 
     def __init__(self, settings: DispatchSettings, queue: FairQueue, scheduler: Scheduler, rng: Rng) -> None:
         self._settings = settings
-        self.fleet = Fleet(settings.silent_after_s, settings.verify_after_s)
+        self.fleet = Fleet(settings.silent_after_s, settings.verify_after_s, on_departure=queue.leave)
         self._ledger = Ledger(queue, self.fleet, settings.remembered)
         self._sightings = Sightings()
         self._arrivals = Arrivals(self._ledger, self._sightings)
@@ -86,14 +86,15 @@ class PoolState:
             return
         if self._ledger.requests.get(request.key) is request:
             self._ledger.take_back(request)
-        self.fleet.free_slot(request.pod, work)
+        else:
+            self._ledger.write_off(request.pod, work)
         self.fleet.pause(request.pod, now + self._settings.refused_pause_s)
 
     def post_impossible(self, request: Request, work: WorkKey) -> Effects:
         """The work is too large for any message."""
         effects = Effects()
         if request.work == work and self._ledger.requests.get(request.key) is request:
-            self.fleet.free_slot(request.pod, work)
+            self._ledger.write_off(request.pod, work)
             self._ledger.fail(request, too_large(), effects)
         return effects
 

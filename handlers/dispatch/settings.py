@@ -51,11 +51,12 @@ class DispatchSettings(Settings):
     gateway_gone_after_s: float = Field(default=6.0, gt=0)
     """A gateway for which nobody answers for so long over an unbroken connection is gone, and so are its clients."""
 
-    max_in_hand: int = Field(default=20_000, ge=1)
-    """Requests of one pool's shard held in this process; the rest waits in the stream."""
+    max_in_hand: int = Field(default=40_000, ge=1)
+    """Requests of one pool's shard held in this process; the rest waits in the stream, where nobody refuses it. So this
+    is twice what the fair queue lets wait (20,000)."""
 
     max_bytes_in_hand: int = Field(default=512 * 1024 * 1024, ge=1)
-    """Their bytes, all prompts together; exceeded by one window of requests at most."""
+    """Their bytes, all prompts together; exceeded by one window of requests at most. Twice what the queue lets wait."""
 
     pull_window: int = Field(default=1000, ge=1)
     """Requests asked for ahead of their coming: enough to never wait for the server, few against the bound of bytes."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.handlers.dispatch.fair.locality import Affinity
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.request import Request
@@ -56,6 +57,10 @@ def request(order: int, rng: Random, *, priorities: int = 1) -> Request:
     )
 
 
+def _work_of(request: Request) -> WorkKey:
+    return WorkKey(*request.key, 1)
+
+
 def fifo() -> Row:
     queue: deque[Request] = deque()
 
@@ -72,13 +77,13 @@ def fair(name: str, *, priorities: int = 1, affinity: Affinity | None = None, as
         head = queue.head(now, affinity)
         if head is not None:
             queue.remove(head)
-            queue.charge(head)
+            queue.charge(head, _work_of(head), "p")
         if asks:
             queue.position(next(iter(queue)))
         return head
 
     def correct(request: Request) -> None:
-        queue.correct(request.key, request.prompt_tokens, request.order % 500)
+        queue.correct(_work_of(request), request.prompt_tokens, request.order % 500)
 
     return measured(name, queue.push, dequeue, correct, priorities=priorities)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 
+from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.handlers.dispatch.fair.output_lengths import OutputLengths
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.fair.settings import FairSettings
@@ -53,12 +54,17 @@ def waiting(
     )
 
 
+def work_of(request: Request) -> WorkKey:
+    """Its first hop."""
+    return WorkKey(*request.key, 1)
+
+
 def take(queue: FairQueue, now: float = 0.0, affinity: Callable[[Request], int] | None = None) -> Request:
     """The next one goes to a pod, and is charged as a whole."""
     request = queue.head(now, affinity)
     assert request is not None
     queue.remove(request)
-    queue.charge(request)
+    queue.charge(request, work_of(request), "p")
     return request
 
 

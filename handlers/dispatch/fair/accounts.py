@@ -17,7 +17,8 @@ class FairnessSnapshot(msgspec.Struct, frozen=True, array_like=True):
     level: float = 0.0
     """The smallest counter of those that wait, or else of the last one that did."""
     waiting: dict[str, float] = {}
-    """Tenant → counter of those whose requests wait."""
+    """Tenant → counter of those whose requests wait, or are at a pod and have not started: these come again, and are
+    charged again, so their charges are left out."""
     idle: dict[str, float] = {}
     """Of the others, who is ahead of `level`."""
     output_tokens: tuple[float, int] = (0.0, 0)
@@ -49,6 +50,7 @@ class Accounts:
         self._floor = 0.0
         self._last_active: Account | None = None
         self._resumed_level: float | None = None
+        self._resuming: frozenset[str] = frozenset()
         self._forget_beyond = 64
 
     def __len__(self) -> int:
@@ -121,20 +123,21 @@ class Accounts:
     def snapshot(self, most: int) -> FairnessSnapshot:
         """Of more than `most` tenants those with the smallest waiting counters and the largest idle ones."""
         level = self.level()
-        waiting = {name: account.counter for name, account in self._active.items()}
-        idle = {
-            name: account.counter
-            for name, account in self._accounts.items()
-            if not account.waiting and account.counter > level
-        }
+        waiting, idle = {}, {}
+        for name, account in self._accounts.items():
+            if account.has_unstarted():
+                waiting[name] = account.counter - account.unstarted_cost / account.weight
+            elif account.counter > level:
+                idle[name] = account.counter
         waiting = dict(sorted(waiting.items(), key=lambda each: each[1])[:most])
         idle = dict(sorted(idle.items(), key=lambda each: -each[1])[: most - len(waiting)])
         return FairnessSnapshot(level, waiting, idle)
 
     def restore(self, snapshot: FairnessSnapshot) -> None:
-        """Go on from there; who has an account here keeps it. Until `end_resuming` the level is the predecessor's:
-        those that waited come again in any order, and none may be lifted to the counter of who came before it."""
+        """Go on from there; who has an account here keeps it. Until `end_resuming` the level is the predecessor's, and
+        those that waited are not lifted: they come again in any order, and were not away."""
         self._resumed_level = snapshot.level
+        self._resuming = frozenset(snapshot.waiting)
         for tenant, counter in {**snapshot.idle, **snapshot.waiting}.items():
             if tenant not in self._accounts:
                 account = self._accounts[tenant] = Account(tenant, self._weight(tenant))
@@ -144,11 +147,13 @@ class Accounts:
         """Whatever waited has come again; from now on one that comes was away."""
         self._floor = max(self._floor, self._resumed_level or 0.0)
         self._resumed_level = None
+        self._resuming = frozenset()
 
     # -- one that was away
     def _activate(self, account: Account) -> None:
         self._raise_floor()
-        account.counter = max(account.counter, self.level())
+        if account.tenant not in self._resuming:
+            account.counter = max(account.counter, self.level())
         account.seen_newcomers = self._newcomers
         self._active[account.tenant] = account
         self._active_weight += account.weight

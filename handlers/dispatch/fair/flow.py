@@ -11,7 +11,8 @@ Entry = tuple[float, int, "Flow"]
 
 class Account:
     """`counter` holds virtual tokens already divided by `weight`; `seen_newcomers` is the number of newcomers when it
-    was last served."""
+    was last served. `in_flight` counts its open bills, `unstarted` those for work that has not started; these cost
+    `unstarted_cost` virtual tokens for weight 1."""
 
     __slots__ = (
         "counter",
@@ -20,6 +21,8 @@ class Account:
         "seen_newcomers",
         "size_bytes",
         "tenant",
+        "unstarted",
+        "unstarted_cost",
         "waiting",
         "weight",
     )
@@ -32,7 +35,18 @@ class Account:
         self.waiting = 0
         self.size_bytes = 0
         self.in_flight = 0
+        self.unstarted = 0
+        self.unstarted_cost = 0.0
         self.seen_newcomers = 0
+
+    def has_unstarted(self) -> bool:
+        """Do requests of it wait, here or at a pod?"""
+        return self.waiting > 0 or self.unstarted > 0
+
+    def count_unstarted(self, by: int, virtual_tokens: float) -> None:
+        """A bill for so much came (`by` is 1), or its work started or ended (-1)."""
+        self.unstarted += by
+        self.unstarted_cost = self.unstarted_cost + by * virtual_tokens if self.unstarted else 0.0
 
     def flow(self, priority: int) -> Flow:
         flow = self.flows.get(priority)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from matrixinfer.bus.contracts.decision import Fairness
+from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.handlers.dispatch.fair.accounts import Accounts, FairnessSnapshot
 from matrixinfer.handlers.dispatch.fair.bands import Bands
 from matrixinfer.handlers.dispatch.fair.billing import Billing
@@ -20,7 +21,7 @@ from matrixinfer.handlers.dispatch.fair.refusal import Held, Refusal, over_bound
 from matrixinfer.handlers.dispatch.fair.sessions import Sessions
 from matrixinfer.handlers.dispatch.fair.settings import FairSettings
 from matrixinfer.handlers.dispatch.fair.whereabouts import Whereabouts
-from matrixinfer.handlers.dispatch.request import Request, RequestKey
+from matrixinfer.handlers.dispatch.request import Request
 
 
 class FairQueue:
@@ -74,6 +75,11 @@ class FairQueue:
         """By `order`: whom the fair order and whom locality chose last."""
         self._passes = 0
         self._cost = 0.0
+
+    @property
+    def quantum_tokens(self) -> float:
+        """Virtual tokens that a tenant may be ahead of the last one and still go first."""
+        return self._settings.quantum_tokens
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -171,23 +177,38 @@ class FairQueue:
         return overdue
 
     # -- what it costs
-    def charge(self, request: Request, cached_tokens: int = 0) -> None:
-        """It goes to a pod that has so many tokens of its prompt cached: its tenant pays what it is expected to cost.
-        Charged again, as one that was re-homed, only the last charge counts. Not for one that a predecessor placed."""
+    def charge(self, request: Request, work: WorkKey, pod: str, cached_tokens: int = 0) -> None:
+        """It goes as `work` to a pod that has so many tokens of its prompt cached: its tenant pays what it is expected
+        to cost. The same work charged again, only the last charge counts."""
         account = self._accounts.find(request.tenant)
-        self._billing.charge(request, account, cached_tokens)
+        self._billing.charge(request, account, work, pod, cached_tokens)
         self._whereabouts.changes += 1
 
-    def refund(self, key: RequestKey) -> bool:
-        """It used nothing: give the charge back, before it is pushed again if it is. False when there is none."""
-        self._whereabouts.changes += 1
-        return self._billing.refund(key)
+    def start(self, work: WorkKey) -> bool:
+        """Its first token is there: it is not given back any more. False when there is no open charge."""
+        return self._billing.start(work)
 
-    def correct(self, key: RequestKey, uncached_tokens: int, output_tokens: int) -> bool:
-        """It ended, and this is what it used: the tenant pays the difference, the expectation learns. False when there
-        is no open charge: it was corrected before, or is a predecessor's."""
+    def refund(self, work: WorkKey) -> bool:
+        """It used nothing: give the charge back, before it is pushed again if it is. False when there is none, or the
+        work has started."""
         self._whereabouts.changes += 1
-        return self._billing.correct(key, uncached_tokens, output_tokens)
+        return self._billing.refund(work)
+
+    def correct(self, work: WorkKey, uncached_tokens: int | None, output_tokens: int, *, learns: bool = True) -> bool:
+        """It ended, and this is what it used (None: of the prompt as much as was expected): the tenant pays the
+        difference, the expectation of outputs `learns`. False when there is no open charge: it was corrected before,
+        or is a predecessor's."""
+        self._whereabouts.changes += 1
+        return self._billing.correct(work, uncached_tokens, output_tokens, learns=learns)
+
+    def leave(self, pod: str) -> None:
+        """The pod died or is gone: no more will be heard of what it had. What started there stays as it was charged."""
+        self._whereabouts.changes += 1
+        self._billing.leave(pod)
+
+    def open_bills(self) -> int:
+        """Work that was charged and has not ended."""
+        return len(self._billing)
 
     def waiting_cost(self, request: Request) -> float:
         """Virtual tokens that one which waits counts for in forecasts: what `DrainRate.placed` is told."""

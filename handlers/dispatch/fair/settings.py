@@ -42,14 +42,15 @@ class FairSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_waiting: int = 20_000
     """Requests that may wait; more are refused with 503."""
 
-    max_waiting_bytes: int = 512 * 1024 * 1024
+    max_waiting_bytes: int = 256 * 1024 * 1024
     """Their bytes, all prompts together."""
 
-    max_tenant_waiting: int = 10_000
-    """Requests of one tenant that may wait; more are refused with 429. Half of all: one cannot shut out the others."""
+    max_tenant_waiting: int = 3_000
+    """Requests of one tenant that may wait; more are refused with 429. REQUESTS holds 4,096 of a tenant, those at pods
+    that have not started among them: this bound is met before, and answers with the time after which to come again."""
 
-    max_tenant_waiting_bytes: int = 256 * 1024 * 1024
-    """Their bytes."""
+    max_tenant_waiting_bytes: int = 128 * 1024 * 1024
+    """Their bytes. Half of all: one cannot shut out the others."""
 
     remembered_tenants: int = 10_000
     """Idle tenants whose counters are kept, about 300 bytes each; those nearest to being forgotten anyway go first."""

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from matrixinfer.bus import background
-from matrixinfer.bus.background import apart, end
+from matrixinfer.bus.background import apart, end, within
+from matrixinfer.bus.clock import ManualClock
 
 
 class Stubborn:
@@ -68,3 +69,42 @@ async def test_a_cancellation_that_the_work_swallows_reaches_the_caller(monkeypa
     caller.cancel()
     await asyncio.wait([caller], timeout=5)
     assert caller.cancelled()
+
+
+# -- bounded waits
+@pytest.mark.parametrize(("takes_s", "is_done"), [(0.0, True), (1.9, True), (2.1, False), (1e9, False)])
+async def test_work_is_awaited_for_so_long_and_ended_then(takes_s, is_done):
+    clock, ended = ManualClock(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await clock.sleep(takes_s)
+        finally:
+            ended.set()
+
+    waiting = asyncio.create_task(within(clock, 2.0, work(), "work"))
+    await clock.advance(2.0)
+    assert await waiting is is_done
+    assert ended.is_set()
+
+
+async def test_what_fails_in_time_raises():
+    async def work() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await within(ManualClock(), 2.0, work(), "work")
+
+
+async def test_who_is_cancelled_meanwhile_ends_the_work():
+    clock, work = ManualClock(), Stubborn(0)
+
+    async def run() -> None:
+        await work.run()
+
+    waiting = asyncio.create_task(within(clock, 2.0, run(), "work"))
+    await work.started.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "work"]

@@ -1,8 +1,12 @@
 """The deaths that a request has met are known to the next dispatcher, and to nobody too long."""
 
+from typing import Any
+
 import pytest
 
+from matrixinfer.bus.background import Background
 from matrixinfer.bus.errors import Unavailable
+from matrixinfer.bus.memory.store import MemoryStore
 from matrixinfer.handlers.dispatch.assignment import PoolShard
 from matrixinfer.handlers.dispatch.death_toll import DeathToll
 from matrixinfer.handlers.dispatch.recently import Recently
@@ -83,21 +87,52 @@ async def test_a_toll_that_cannot_be_read_stops_no_takeover():
 
 async def test_a_toll_that_cannot_be_written_stops_no_placing(monkeypatch: pytest.MonkeyPatch):
     async with dispatch_house() as house:
+        real = MemoryStore.put
+
+        async def put(self: MemoryStore, key: str, value: bytes, **more: Any) -> int:
+            if key == TOLL:
+                raise Unavailable("the server is slow")
+            return await real(self, key, value, **more)
+
+        monkeypatch.setattr(MemoryStore, "put", put)
         await house.dispatcher()
         agents = await two_agents(house)
-
-        async def refuse(*_: object, **__: object) -> int:
-            raise Unavailable("the server is slow")
-
-        monkeypatch.setattr(type(house.bus.store("REIGNS")), "put", refuse)
         await house.post("bad")
         await die_with(house, agents, "bad")
         assert [rid for agent in agents for rid in agent.waiting_rids] == ["bad"]
 
 
+async def test_while_a_toll_is_being_written_nothing_waits_and_the_next_is_written_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async with dispatch_house() as house:
+        real = MemoryStore.put
+
+        async def put(self: MemoryStore, key: str, value: bytes, **more: Any) -> int:
+            await house.clock.sleep(5.0 if key == TOLL else 0.0)
+            return await real(self, key, value, **more)
+
+        monkeypatch.setattr(MemoryStore, "put", put)
+        await house.dispatcher()
+        agents = await two_agents(house)
+        await house.post("bad", "good")
+        await die_with(house, agents, "bad")
+        assert sorted(rid for agent in agents for rid in agent.waiting_rids) == ["bad", "good"]
+        (lucky,) = [agent for agent in agents if "good" in agent.waiting_rids]
+        await lucky.start("good")
+        await house.settle()
+        assert (await house.gateway.where("good")).state == "settled", "agents are heard meanwhile"
+        await house.post("worse")
+        await die_with(house, agents, "worse")
+        await house.pass_time(12)
+        entry = await house.bus.store("REIGNS").get(TOLL)
+        assert entry is not None
+        assert b"worse" in entry.value
+
+
 async def test_an_older_reign_does_not_write_over_the_toll_of_a_later_one():
     async with dispatch_house() as house:
-        toll, deaths = DeathToll(house.bus, PoolShard(NS, MS, 0)), Recently[RequestKey, int](limit=10)
+        toll, deaths = DeathToll(house.bus, PoolShard(NS, MS, 0), Background()), Recently[RequestKey, int](limit=10)
         deaths.remember(("bad", 1), 1, until=100.0)
         await toll.keep(deaths, 7, now=0.0)
         later = await house.bus.store("REIGNS").get(TOLL)

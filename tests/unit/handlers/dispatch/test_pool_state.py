@@ -195,6 +195,11 @@ class PoolMachine(RuleBasedStateMachine):
             assert self.state.fleet.pods[agent.name].unreported.keys() <= on_their_way
 
     @invariant()
+    def no_bill_is_open_for_what_is_over(self) -> None:
+        at_agents = sum(len(agent.posted) + len(agent.waiting) + len(agent.running) for agent in self.agents.values())
+        assert self.state.placed <= self.state.queue.open_bills() <= at_agents
+
+    @invariant()
     def nobody_waits_while_a_pod_has_room(self) -> None:
         steady = [pod for pod in self.state.fleet.open.values() if pod.is_steady(self.now, 10.0)]
         assert not (steady and len(self.state.queue))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.fair.settings import FairSettings
 from matrixinfer.handlers.dispatch.request import Request
-from support.fair_queue import take, waiting
+from support.fair_queue import take, waiting, work_of
 
 LONGEST_PROMPT = 500
 LONGEST_OUTPUT = 100
@@ -92,7 +92,7 @@ def test_predictions_and_locality_widen_the_bound_by_the_quantum_and_the_error(a
         running.append(request)
         while len(running) >= in_flight or (running and rng.random() < 0.3):
             done = running.pop(rng.randrange(len(running)))
-            queue.correct(done.key, done.prompt_tokens, outputs[done.key])
+            queue.correct(work_of(done), done.prompt_tokens, outputs[done.key])
     assert max(differences) - min(differences) <= bound + 1e-6
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.fair.settings import FairSettings
 from matrixinfer.handlers.dispatch.request import Request
-from support.fair_queue import take, take_all, waiting
+from support.fair_queue import take, take_all, waiting, work_of
 
 PLAIN = FairSettings(quantum_tokens=0.0, expected_output_tokens=1.0)
 
@@ -202,10 +202,10 @@ def test_what_is_refunded_and_queued_again_has_its_old_place():
     first, second = waiting("a"), waiting("b")
     queue = filled(first, second)
     take(queue)
-    assert queue.refund(first.key)
+    assert queue.refund(work_of(first))
     queue.push(first)
     assert queue.head(0.0) is first
-    assert not queue.refund(first.key)
+    assert not queue.refund(work_of(first))
 
 
 @pytest.mark.parametrize("gives_back", ["refund", "correct"])
@@ -215,9 +215,9 @@ def test_what_is_given_back_counts_at_once(gives_back):
     assert [take(queue).tenant for _ in range(4)] == ["b", "c", "b", "c"]
     assert queue.head(0.0).tenant == "b"
     if gives_back == "refund":
-        queue.refund(expensive.key)
+        queue.refund(work_of(expensive))
     else:
-        queue.correct(expensive.key, 0, 1)
+        queue.correct(work_of(expensive), 0, 1)
     assert queue.head(0.0).tenant == "a"
 
 
@@ -225,7 +225,8 @@ def test_a_second_charge_takes_the_place_of_the_first():
     request = waiting("a", prompt_tokens=1000)
     queue = filled(request, waiting("a"), waiting("b"))
     take(queue)
-    queue.charge(request, cached_tokens=1000)
+    queue.charge(request, work_of(request), "p", cached_tokens=1000)
+    queue.start(work_of(request))
     assert queue.snapshot().waiting["a"] == pytest.approx(2.0)
 
 
@@ -259,7 +260,7 @@ def test_weights_that_change_count_from_then_on():
             head = queue.head(0.0)
             assert head is not None
             queue.remove(head)
-            queue.charge(head)
+            queue.charge(head, work_of(head), "p")
             served[head.tenant] += 1
 
     serve(6)

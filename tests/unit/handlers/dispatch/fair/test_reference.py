@@ -6,10 +6,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.fair.settings import FairSettings
 from matrixinfer.handlers.dispatch.request import Request
-from support.fair_queue import PlainQueue, waiting
+from support.fair_queue import PlainQueue, waiting, work_of
 
 SETTINGS = FairSettings(
     weights={"a": 2.0, "b": 0.5},
@@ -74,7 +75,7 @@ class FairMachine(RuleBasedStateMachine):
         if head is not None:
             assert self.queue.remove(head)
             self.plain.remove(head)
-            self.queue.charge(head, tokens)
+            self.queue.charge(head, work_of(head), "p", tokens)
             self.plain.charge(head, tokens)
             self.outside.append(head)
 
@@ -93,7 +94,7 @@ class FairMachine(RuleBasedStateMachine):
         back = data.draw(st.sampled_from(self.outside))
         self.outside.remove(back)
         if refunds:
-            self.queue.refund(back.key)
+            self.queue.refund(work_of(back))
             self.plain.refund(back.key)
         self.put(back)
 
@@ -101,8 +102,8 @@ class FairMachine(RuleBasedStateMachine):
     @rule(data=st.data(), uncached=st.integers(0, 800), output=st.integers(0, 100))
     def correct(self, data: st.DataObject, uncached: int, output: int) -> None:
         key = data.draw(st.sampled_from(list(self.plain.bills)))
-        assert self.queue.correct(key, uncached, output)
-        assert not self.queue.correct(key, uncached, output)
+        assert self.queue.correct(WorkKey(*key, 1), uncached, output)
+        assert not self.queue.correct(WorkKey(*key, 1), uncached, output)
         self.plain.correct(key, uncached, output)
 
     @rule(seconds=st.integers(1, 12))

@@ -2,12 +2,14 @@
 
 import pytest
 
+from matrixinfer.bus.topology import STREAMS
 from matrixinfer.handlers.dispatch.fair.drain_rate import DrainRate
 from matrixinfer.handlers.dispatch.fair.early_rejection import too_late
 from matrixinfer.handlers.dispatch.fair.forecast import Ahead
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.fair.refusal import LONGEST_RETRY_S, SHORTEST_RETRY_S
 from matrixinfer.handlers.dispatch.fair.settings import FairSettings
+from matrixinfer.handlers.dispatch.settings import DispatchSettings
 from support.fair_queue import take, waiting
 
 
@@ -175,3 +177,13 @@ def test_requests_that_run_in_step_are_a_pace_only_over_several_rounds():
             assert rate.per_s(float(second), 1) is None
         if second > 240:
             assert rate.per_s(float(second), 1) == pytest.approx(400 / 60, rel=0.35)
+
+
+# -- the bounds of other places
+def test_the_queue_refuses_before_the_stream_or_the_process_is_full():
+    """Else the gateway would be told of a full stream, or requests would wait where no one counts them."""
+    fair, dispatch = FairSettings(), DispatchSettings()
+    (requests,) = [stream for stream in STREAMS if stream.name == "REQUESTS"]
+    assert fair.max_tenant_waiting < requests.per_subject
+    assert 2 * fair.max_waiting <= dispatch.max_in_hand
+    assert 2 * fair.max_waiting_bytes <= dispatch.max_bytes_in_hand
