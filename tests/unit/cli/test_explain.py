@@ -145,7 +145,7 @@ async def test_records_are_read_from_a_time_on_until_there_are_no_more():
 
 # -- replay
 def test_a_replay_tells_what_would_have_changed_and_how_far_to_believe_it():
-    pods = [a_pod("busy", used=7, prefill_tokens=1000), a_pod("idle", prefill_tokens=20_000, slots=9)]
+    pods = [a_pod("busy", used=7, prefill_tokens=1000), a_pod("idle", prefill_tokens=500_000, slots=9)]
     fast = Profile(scorers=[WeightedPlugin("predicted_ttft", parameters={"load_weight_s": 0.0})])
     batch = decided(fast, pods, [a_request(key=(f"r{number}", 1)) for number in range(4)], Random(1))
     again = Replay(a_scheduler(FEW), Random(0))
