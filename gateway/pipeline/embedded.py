@@ -11,8 +11,8 @@ SHORTEST_BYTES = 4096
 
 _STEP = SHORTEST_BYTES // 2  # each run of the shortest length holds a whole step, wherever it begins
 _RUN = re.compile(rb"(?:[A-Za-z0-9+/=_-]+|\\[/n])*")
-r"""With what JSON makes of a slash and of the end of a line. Escapes as \u4e2d are text, in most of the languages. Nothing
-follows, so it never goes back; possessive quantifiers would say so, but match wrongly before Python 3.11.5."""
+r"""With what JSON makes of a slash and of the end of a line. Escapes as \u4e2d are text, in most of the languages.
+Nothing follows, so it never goes back; possessive quantifiers would say so, but match wrongly before Python 3.11.5."""
 _BACKWARDS = re.compile(rb"(?:[A-Za-z0-9+/=_-]+|(?<=[/n])\\)*")
 
 
