@@ -55,6 +55,8 @@ class FairQueue:
     older request), which it raises by d = 1 / weight at least. Of those there are the present ones, and
     `most_newcomers` that come later. With D the largest difference of counters, its tenant has its turn after at most
     (tenants + most_newcomers) (D / d + 1) turns of the fair order, of which there is one in `most_passes` + 1 choices.
+    That is about choices: whoever no pod suits when its turn comes is passed over (`dispatch/passing_over`), and one
+    that waits long for room has a pod kept for it (`dispatch/reservation`).
     """
 
     def __init__(self, settings: FairSettings | None = None) -> None:
