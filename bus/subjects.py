@@ -113,6 +113,10 @@ class Subjects:
         namespace, modelserver, rid = self._tokens(subject, "body", 3)
         return BodySubject(unescape(namespace), unescape(modelserver), unescape(rid))
 
+    def handover(self, namespace: str, pod: str) -> str:
+        """Where the agent of the other half of a request speaks to this pod's."""
+        return f"{self.prefix}.handover.{escape(namespace)}.{escape(pod)}"
+
     # -- answers and control
     def frames(self, gateway: str) -> str:
         return f"{self.prefix}.frames.{escape(gateway)}"

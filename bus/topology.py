@@ -141,6 +141,7 @@ RIGHTS: dict[Part, Rights] = {
             "work.>",
             "frames.>",
             "control.>",
+            "handover.>",
             "queue.>",
             "decision.>",
             "dead.>",
@@ -154,8 +155,8 @@ RIGHTS: dict[Part, Rights] = {
         writes=("OBJECTS", "SERVING", "LEASES", "REIGNS"),
     ),
     Part.AGENT: Rights(
-        publish=("frames.>", "load.>", "cache.>", "dead.>"),
-        subscribe=("control.>",),
+        publish=("frames.>", "load.>", "cache.>", "handover.>", "dead.>"),
+        subscribe=("control.>", "handover.>"),
         pulls=("WORK",),
         fetches=(BODIES,),
         reads=("SERVING",),

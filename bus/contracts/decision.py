@@ -10,9 +10,12 @@ from matrixinfer.bus.contracts.load import Finished
 
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True):
+    """With a `prefill_pod` it is a pair, and `pod` decodes; its `scores` are the seconds that make up its cost."""
+
     pod: str
     score: float
     scores: dict[str, float] = {}
+    prefill_pod: str = ""
 
 
 class PodSight(msgspec.Struct, frozen=True, array_like=True):
@@ -76,7 +79,8 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     """`at` is the dispatcher's wall clock in unix seconds; `queued_s` the time since the request was stored.
 
     `output_tokens` and `cached_tokens` are what was expected of the answer and of the chosen pod. `session` is a
-    digest, `first_block` the hash of the prompt's first block. `waiting` requests stayed in the queue.
+    digest, `first_block` the hash of the prompt's first block. `waiting` requests stayed in the queue. With a
+    `prefill_pod`, `pod` only decodes.
     """
 
     rid: str
@@ -100,6 +104,7 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     waiting: int = 0
     fairness: Fairness | None = None
     inputs: Inputs | None = None
+    prefill_pod: str = ""
 
 
 class FirstToken(msgspec.Struct, frozen=True, array_like=True):

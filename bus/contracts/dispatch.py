@@ -27,8 +27,9 @@ class WhereQuestion(msgspec.Struct, frozen=True, array_like=True):
 class WhereAnswer(msgspec.Struct, frozen=True, array_like=True):
     """`queued`: at `position` (0 is next). `placed`: at `pod`. `settled`: started or ended, no longer dispatch's.
 
-    `unknown`: the dispatcher has never seen it; only then may the gateway publish it again. `pod`, `boot` and `hop`
-    are those of the last placement, also of a settled request: with them a gateway can ask for a replay.
+    `unknown`: the dispatcher has never seen it; only then may the gateway publish it again. `pod`, `boot`, `hop` and
+    `phase` are those of the last placement, of the half that answers; also of a settled request: with them a gateway
+    can ask for a replay.
     """
 
     state: Literal["queued", "placed", "settled", "unknown"]
@@ -36,6 +37,7 @@ class WhereAnswer(msgspec.Struct, frozen=True, array_like=True):
     pod: str = ""
     boot: str = ""
     hop: int = 0
+    phase: str = "whole"
 
 
 class QueueReport(msgspec.Struct, frozen=True, array_like=True):

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from matrixinfer.bus.contracts.codec import CONTRACT_VERSION
+from matrixinfer.bus.contracts.disaggregation import Counterpart
 
 Phase = Literal["whole", "prefill", "decode"]
 Endpoint = Literal["chat.completions", "completions"]
@@ -20,7 +21,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     byte for byte. `block_hashes` holds 8 bytes for each 256-token block of the prompt, chained, or nothing.
 
     A large body is stored in BODIES instead: then `body` is empty, `body_ref` is the subject under which it is stored
-    (`Subjects.body`) and `body_bytes` its size.
+    (`Subjects.body`) and `body_bytes` its size. A half of a request has a `counterpart`.
     """
 
     version: int = CONTRACT_VERSION
@@ -49,6 +50,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     body: bytes
     body_ref: str = ""
     body_bytes: int = 0
+    counterpart: Counterpart | None = None
 
     @property
     def size_bytes(self) -> int:

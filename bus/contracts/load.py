@@ -22,7 +22,11 @@ class WorkKey(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Finished(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """`started` tells whether a first token had been produced: only then is the request no longer dispatch's."""
+    """`started` tells whether a first token had been produced: only then is the request no longer dispatch's.
+
+    `handover`, for a decode half: the cache of its prefill was `taken`; or it was `lost`, so that this agent computed
+    the prompt itself, or refused the work because it cannot.
+    """
 
     key: WorkKey
     outcome: Outcome
@@ -30,13 +34,15 @@ class Finished(msgspec.Struct, frozen=True, array_like=True, gc=False):
     usage: Usage = Usage()
     ttft_s: float = 0.0
     duration_s: float = 0.0
+    handover: Literal["", "taken", "lost"] = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     """The whole state of an agent. `waiting` was pulled but has no first token yet; `running` has one.
 
     `kv_usage` is in [0, 1]; `ttft_s` and `tpot_s` are decayed means in seconds, 0 when nothing was measured.
-    `frame_numbers` is the number of the last frame sent to each gateway of late.
+    `frame_numbers` is the number of the last frame sent to each gateway of late. `bootstrap` is the `host:port` where
+    decode engines meet this prefill engine; empty where there is none.
     """
 
     slots: int
@@ -50,6 +56,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     tpot_s: float = 0.0
     adapters: list[str] = []
     frame_numbers: dict[str, int] = {}
+    bootstrap: str = ""
 
 
 class LoadEvent(msgspec.Struct, frozen=True, array_like=True):

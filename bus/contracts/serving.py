@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from matrixinfer.bus.contracts.codec import CONTRACT_VERSION
+from matrixinfer.bus.contracts.disaggregation import Disaggregation
 from matrixinfer.bus.contracts.profile import Profile
 from matrixinfer.bus.subjects import key
 
@@ -41,7 +42,8 @@ class Route(msgspec.Struct, frozen=True):
 class Pool(msgspec.Struct, frozen=True):
     """New requests go to the shards 0 to `shards - 1`. Those from there to `served_shards - 1` took requests before:
     they get nothing new, and dispatch serves them on, for what is or comes late in them. `profile` says how requests
-    are scheduled; an empty one: by the default. `weights`: tenant → its share beside the others, 1 for the others."""
+    are scheduled; an empty one: by the default. `weights`: tenant → its share beside the others, 1 for the others.
+    `disaggregation` None: every request runs on one pod."""
 
     namespace: str
     modelserver: str
@@ -51,6 +53,7 @@ class Pool(msgspec.Struct, frozen=True):
     served_shards: int = 0
     profile: Profile = Profile()
     weights: dict[str, float] = {}
+    disaggregation: Disaggregation | None = None
 
 
 class PoolPod(msgspec.Struct, frozen=True):
