@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from matrixinfer.handlers.api.durations import Duration
 from matrixinfer.handlers.api.meta import Part, Whole
 
 PluginName = Annotated[str, Field(min_length=1, max_length=63)]
@@ -35,6 +36,23 @@ class SchedulingProfile(Part):
     """Absent: the best score, among equals one by chance."""
 
 
+class Disaggregation(Part):
+    """Of a pool with prefill and decode pods: which requests are split between two of them."""
+
+    mode: Literal["off", "always", "auto"] = "auto"
+    """`off`: none. `always`: all, while a pair serves. `auto`: those with more than `thresholdTokens` to compute."""
+
+    threshold_tokens: Annotated[Whole, Field(ge=0)] = 512
+    """A prompt of which no more than so many tokens are missing in a decode pod's cache is computed there: a remote
+    prefill would take longer than it spares the others."""
+
+    prefill_timeout: Duration = "2m"
+    """How long the prefill half may take before the decode pod goes on without it."""
+
+    transfer_timeout: Duration = "30s"
+    """How long the first token may take after the prefill."""
+
+
 class Dispatch(Part):
     shards: Annotated[Whole, Field(ge=1, le=64)] = 1
     """Dispatchers that share the pool, each with its own queue and its own part of the pods. More than one where one
@@ -43,6 +61,8 @@ class Dispatch(Part):
     profile: SchedulingProfile | None = None
     """Absent: the default profile. A change holds from the next request on; one that cannot be used changes nothing,
     and the dispatcher's log says which field is wrong."""
+
+    disaggregation: Disaggregation = Disaggregation()
 
     tenant_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Tenant and its share beside the others, 1 for who is not named: with 2 it gets twice as many tokens while both

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from matrixinfer.handlers.api.durations import Duration
 from matrixinfer.handlers.api.meta import Condition, DnsName, Part, Resource, Whole
-from matrixinfer.handlers.api.patterns import DURATION
-
-Duration = Annotated[str, Field(pattern=DURATION)]
-"""Kubernetes' durations: `500ms`, `90s`, `1h30m`."""
-
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds(duration: str) -> float:
-    return sum(float(amount) * _SECONDS[unit] for amount, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", duration))
 
 
 class StringMatch(Part):

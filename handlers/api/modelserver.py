@@ -32,6 +32,12 @@ class WorkloadPort(Part):
     protocol: Literal["http", "https"] = "http"
 
 
+class KvConnector(Part):
+    """How a prompt's KV cache gets from the prefill to the decode engine."""
+
+    type: Literal["sglang", "nixl", "mooncake", "lmcache", "http"]
+
+
 class ModelServerSpec(Part):
     model: Annotated[str, Field(max_length=256)] = ""
     """The name that the engine serves; empty: as the client said."""
@@ -40,6 +46,9 @@ class ModelServerSpec(Part):
     workload_selector: WorkloadSelector
     workload_port: WorkloadPort | None = None
     """Where the engine listens, for engines beside the agent; absent for an engine inside it."""
+
+    kv_connector: KvConnector | None = None
+    """Absent: `sglang` for SGLang, else `http`. Without `pdGroup` it means nothing."""
 
     dispatch: Dispatch = Dispatch()
 

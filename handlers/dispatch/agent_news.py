@@ -10,6 +10,7 @@ from matrixinfer.bus.contracts.load import Finished, LoadEvent, WorkKey
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.failures import poison
 from matrixinfer.handlers.dispatch.ledger import Ledger, Whereabouts
+from matrixinfer.handlers.dispatch.pairs.news import PrefillNews
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
@@ -21,6 +22,7 @@ class AgentNews:
         self._ledger = ledger
         self._sightings = sightings
         self._settings = settings
+        self._halves = PrefillNews(ledger, settings)
 
     def heard(self, event: LoadEvent, now: float) -> Effects:
         effects = Effects()
@@ -56,7 +58,7 @@ class AgentNews:
             self._ended(pod, end, now, effects)
         self._adopt(pod, snapshot.waiting, now)
         known = {*snapshot.running, *snapshot.waiting, *[end.key for end in dumped.finished]}
-        self._place_the_missing_anew(pod, known, asked_at - self._settings.verify_after_s)
+        self._place_the_missing_anew(pod, known, asked_at - self._settings.verify_after_s, effects)
         return effects
 
     def lost(self, name: str, *, died: bool) -> Effects:
@@ -72,35 +74,45 @@ class AgentNews:
         requests = self._ledger.requests
         strange = []
         for work in works:
+            if work.phase == "prefill":
+                continue
             request = requests.get((work.rid, work.attempt))
             self._ledger.start(work, pod.name, request)
             if request is None:
                 strange.append(work)
             else:
-                self._ledger.settle(request, effects, Whereabouts(pod.name, pod.boot, work.hop))
+                self._learn_transfer(request, pod, work, now)
+                self._ledger.settle(request, effects, Whereabouts(pod.name, pod.boot, work.hop, work.phase))
                 effects.first_tokens.append(_first_token(request, pod, work, now))
         self._sightings.note(pod.name, pod.boot, strange, Seen.SETTLED)
 
     def _ended(self, pod: Pod, end: Finished, now: float, effects: Effects) -> None:
         work = end.key
         request = self._ledger.requests.get((work.rid, work.attempt))
-        if request is None:
+        if work.phase == "prefill":
+            self._halves.ended(pod, end, request, now)
+        elif request is None:
             self._sightings.note_ends(pod.name, pod.boot, [end])
             self._ledger.account(end)
         elif end.outcome != "refused" or end.started:
             if end.started:
                 self._ledger.start(work, pod.name, request)
             self._ledger.account(end)
-            self._ledger.settle(request, effects, Whereabouts(pod.name, pod.boot, work.hop))
+            self._ledger.settle(request, effects, Whereabouts(pod.name, pod.boot, work.hop, work.phase))
             if end.started:
                 effects.first_tokens.append(_first_token(request, pod, work, now))
         elif request.work == work and request.pod == pod.name and request.boot == pod.boot:
-            self._ledger.take_back(request)
+            if end.handover == "lost":
+                self._halves.given_back(request, effects)
+                return
+            self._ledger.take_back(request, effects)
             request.avoid = pod.name
             self._ledger.fleet.pause(pod.name, now + self._settings.refused_pause_s)
 
     def _adopt(self, pod: Pod, waiting: Iterable[WorkKey], now: float) -> None:
         for work in waiting:
+            if work.phase == "prefill":  # it tells its decode agent how it ends; that is enough
+                continue
             request = self._ledger.requests.get((work.rid, work.attempt))
             if request is None:
                 self._sightings.note(pod.name, pod.boot, [work], Seen.WAITING)
@@ -109,7 +121,7 @@ class AgentNews:
             elif request.work == work and request.pod == pod.name:
                 request.placed_epoch = self._ledger.epoch
 
-    def _place_the_missing_anew(self, pod: Pod, known: set[WorkKey], long_ago: float) -> None:
+    def _place_the_missing_anew(self, pod: Pod, known: set[WorkKey], long_ago: float, effects: Effects) -> None:
         """What the agent does not have and will not get.
 
         Work of an older epoch it refuses from this answer on, so it goes out again, under the next hop: a copy that
@@ -119,29 +131,40 @@ class AgentNews:
             if request.work is None or request.work in known:
                 continue
             if request.placed_epoch < self._ledger.epoch:
-                self._ledger.take_back(request)
+                self._ledger.take_back(request, effects)
                 request.avoid = ""
             elif request.placed_at <= long_ago:
-                self._ledger.take_back(request)
+                self._ledger.take_back(request, effects)
                 self._count_silence(request)
+        self._halves.missing(pod, known, long_ago, effects)
         for work in [work for work, at in pod.unreported.items() if at <= long_ago and work not in known]:
             self._ledger.write_off(pod.name, work)
 
     def _rehome(self, pod: Pod, effects: Effects, *, died: bool) -> None:
         for request in list(pod.placed.values()):
-            self._ledger.take_back(request)
+            self._ledger.take_back(request, effects)
             if not died:
                 self._count_silence(request)
-                continue
-            request.avoid = pod.name
-            self._ledger.count_death(request, effects)
-            if request.deaths >= self._settings.deaths:
-                self._ledger.fail(request, poison(request.deaths), effects)
-                effects.buried.append(
-                    (request, f"poison: {request.deaths} agents died with it, the last one {pod.name}")
-                )
+            else:
+                request.avoid = pod.name
+                self._count_death(request, pod, effects)
+        for request in list(pod.prefilling.values()):
+            self._ledger.lose_prefill(request, "its agent died" if died else "its agent is silent", effects)
+            if died:
+                self._count_death(request, pod, effects)
         if died:
             self._ledger.queue.leave(pod.name)
+
+    def _count_death(self, request: Request, pod: Pod, effects: Effects) -> None:
+        self._ledger.count_death(request, effects)
+        if request.deaths >= self._settings.deaths:
+            effects.aborted += request.places()
+            self._ledger.fail(request, poison(request.deaths), effects)
+            effects.buried.append((request, f"poison: {request.deaths} agents died with it, the last one {pod.name}"))
+
+    def _learn_transfer(self, request: Request, pod: Pod, work: WorkKey, now: float) -> None:
+        if request.prefilled_by and request.work == work:
+            self._ledger.fleet.decoded(pod, request, now)
 
     def _count_silence(self, request: Request) -> None:
         request.avoid = request.pod
@@ -150,7 +173,8 @@ class AgentNews:
     def _strange(self, works: Iterable[WorkKey]) -> list[WorkKey]:
         if not self._sightings.is_open:
             return []
-        return [work for work in works if (work.rid, work.attempt) not in self._ledger.requests]
+        requests = self._ledger.requests
+        return [work for work in works if work.phase != "prefill" and (work.rid, work.attempt) not in requests]
 
 
 def _first_token(request: Request, pod: Pod, work: WorkKey, now: float) -> FirstToken:

@@ -100,6 +100,7 @@ class DecisionLog:
             placement.waiting,
             placement.fairness,
             batch.inputs(placement.seen) if placement.seen is not None else None,
+            placement.prefill.pod if placement.prefill is not None else "",
         )
         batch.decisions.append(Raw(encode(decision)))
 

@@ -25,6 +25,12 @@ def poison(deaths: int) -> Failure:
     return Failure(502, f"{deaths} workers died while they held this request; it is not tried again", code="poison")
 
 
+def no_prefill(times: int) -> Failure:
+    return Failure(
+        502, f"the prompt could not be handed from a prefill to a decode worker, {times} times", code="prefill_failed"
+    )
+
+
 def turned_away(refusal: Refusal) -> Failure:
     """At the door: 429 when the tenant's own requests are in the way, 503 when everybody's are."""
     if refusal.status == 429:

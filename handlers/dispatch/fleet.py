@@ -9,9 +9,12 @@ from typing import NamedTuple
 from matrixinfer.bus.contracts.control import Dumped
 from matrixinfer.bus.contracts.load import LoadEvent, WorkKey
 from matrixinfer.bus.contracts.serving import PoolPod
+from matrixinfer.handlers.dispatch.closeness import closeness
+from matrixinfer.handlers.dispatch.pairs.roles import PREFILL
+from matrixinfer.handlers.dispatch.pairs.transfer import TransferModel
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.prefill_model import Guess, PrefillModel
-from matrixinfer.handlers.dispatch.request import Request
+from matrixinfer.handlers.dispatch.request import PrefillHalf, Request
 
 __all__ = ["Fleet", "Hearing", "Pod"]
 
@@ -28,10 +31,11 @@ class Hearing(NamedTuple):
 
 class Growth(NamedTuple):
     """`room` is the largest (in tokens of KV cache) of the pods that can take more than before; negative infinity when
-    there is none. `has_news`: one of them is new, or has other adapters."""
+    there is none. `has_news`: one of them is new, or has other adapters. `can_prefill`: one of them is for prefill."""
 
     room: float
     has_news: bool
+    can_prefill: bool = False
 
 
 class Fleet:
@@ -48,12 +52,13 @@ class Fleet:
         self._deaf_until = -math.inf  # before this time nobody could have been heard
         self.prefill = PrefillModel(Guess())
         """Of all pods together: where a new one starts."""
+        self.transfer = TransferModel()
         self.pods: dict[str, Pod] = {}
         self.open: dict[str, Pod] = {}
         self._rooms: dict[str, tuple[int, float, int, frozenset[str]]] = {}
         """Of the open pods: slots, tokens of KV cache, prefill ahead, adapters, as they were at the last look."""
         self._growth = -math.inf
-        self._has_news = False
+        self._has_news = self._can_prefill = False
 
     def list_pods(self, listed: Mapping[str, PoolPod]) -> None:
         """The pool's pods by SERVING. One that left stays known while it has requests."""
@@ -82,8 +87,8 @@ class Fleet:
 
     def take_growth(self) -> Growth:
         """Since this was asked last."""
-        growth = Growth(self._growth, self._has_news)
-        self._growth, self._has_news = -math.inf, False
+        growth = Growth(self._growth, self._has_news, self._can_prefill)
+        self._growth, self._has_news, self._can_prefill = -math.inf, False, False
         return growth
 
     def serving(self) -> int:
@@ -131,12 +136,39 @@ class Fleet:
     def place(self, pod: Pod, request: Request, work: WorkKey, epoch: int, now: float) -> None:
         request.put_on(pod.name, pod.boot, work, epoch, now)
         pod.placed[request.key] = request
+        uncached_tokens, output_tokens = request.prompt_tokens - request.cached_tokens, request.output_tokens
+        if work.phase == "decode":  # the prompt comes whole, and computed
+            self._hold(pod, work, 0, request.kv_tokens, output_tokens=output_tokens, now=now)
+        else:
+            kv_tokens = uncached_tokens + output_tokens
+            self._hold(pod, work, uncached_tokens, kv_tokens, output_tokens=output_tokens, now=now)
+
+    def place_prefill(self, pod: Pod, request: Request, half: PrefillHalf, now: float) -> None:
+        """`request` was placed on a pair, of which this is the pod that prefills."""
+        request.prefill = half
+        pod.prefilling[request.key] = request
+        uncached_tokens = request.prompt_tokens - request.cached_tokens
+        self._hold(pod, half.work, uncached_tokens, uncached_tokens, output_tokens=0, now=now)
+
+    def prefilled(self, request: Request, now: float) -> None:
+        """The prefill half ended well: what follows until the first token is the transfer."""
+        if request.prefill is not None:
+            request.prefilled_by, request.prefilled_at = request.prefill.pod, now
+
+    def decoded(self, pod: Pod, request: Request, now: float) -> None:
+        """The first token of a request that was placed on a pair."""
+        prefiller = self.pods.get(request.prefilled_by)
+        if prefiller is not None:
+            close = closeness(prefiller.topology, pod.topology)
+            self.transfer.observe(request.prompt_tokens, close, now - request.prefilled_at, now)
+
+    def _hold(
+        self, pod: Pod, work: WorkKey, prefill_tokens: int, kv_tokens: int, *, output_tokens: int, now: float
+    ) -> None:
         if work not in pod.reported:
             pod.unreported[work] = now
-            uncached_tokens, output_tokens = request.prompt_tokens - request.cached_tokens, request.output_tokens
             _, per_token_s = pod.prefill.line(now)
-            kv_tokens = uncached_tokens + output_tokens
-            pod.footprints.add(work, uncached_tokens, kv_tokens, now, per_token_s, output_tokens=output_tokens)
+            pod.footprints.add(work, prefill_tokens, kv_tokens, now, per_token_s, output_tokens=output_tokens)
         self._review(pod)
 
     def release(self, request: Request) -> None:
@@ -144,6 +176,16 @@ class Fleet:
         pod = self.pods.get(request.pod)
         if pod is not None and pod.placed.get(request.key) is request:
             del pod.placed[request.key]
+        self.release_prefill(request)
+
+    def release_prefill(self, request: Request) -> None:
+        """The same for the half that prefills; a request on one pod has none."""
+        if request.prefill is None:
+            return
+        pod = self.pods.get(request.prefill.pod)
+        if pod is not None and pod.prefilling.get(request.key) is request:
+            del pod.prefilling[request.key]
+        request.prefill = None
 
     def free_slot(self, name: str, work: WorkKey) -> None:
         """The pod will never report this work."""
@@ -200,12 +242,13 @@ class Fleet:
         room = self._rooms[pod.name] = (pod.free, pod.room(), pod.footprints.prefill_tokens, pod.adapters)
         if before is None or room[0] > before[0] or room[1] > before[1] or room[2] < before[2] or room[3] != before[3]:
             self._growth = max(self._growth, room[1])
+            self._can_prefill |= pod.role == PREFILL
             if not pod.was_open or room[3] != (before or room)[3]:
                 self._has_news = True
                 pod.was_open = True
 
     def _forget_the_departed(self) -> None:
-        for name in [name for name, pod in self.pods.items() if not (pod.listed or pod.placed)]:
+        for name in [name for name, pod in self.pods.items() if not (pod.listed or pod.placed or pod.prefilling)]:
             del self.pods[name]
             self._rooms.pop(name, None)
             self._on_departure(name)

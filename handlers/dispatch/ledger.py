@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from matrixinfer.bus.contracts.disaggregation import Handed
 from matrixinfer.bus.contracts.frames import Failure
 from matrixinfer.bus.contracts.load import Finished, WorkKey
 from matrixinfer.handlers.dispatch.effects import Effects
@@ -24,6 +25,7 @@ class Whereabouts(NamedTuple):
     pod: str = ""
     boot: str = ""
     hop: int = 0
+    phase: str = "whole"
 
 
 class Ledger:
@@ -47,16 +49,18 @@ class Ledger:
         self.queue.push(request)
 
     def place(self, request: Request, pod: Pod, work: WorkKey, now: float) -> None:
-        """Queued (or new) → placed, and charged."""
+        """Queued (or new) → placed, and charged. Work of phase `decode` is paid for with its prefill."""
         self.requests[request.key] = request
         self.queue.remove(request)
         self.fleet.place(pod, request, work, self.epoch, now)
         self.queue.charge(request, work, pod.name, request.cached_tokens)
 
-    def take_back(self, request: Request) -> None:
-        """Placed → queued, at its old place; the slot counts as free again."""
+    def take_back(self, request: Request, effects: Effects) -> None:
+        """Placed → queued, at its old place; the slot counts as free again. A prefill half is ended."""
         if request.work is None:
             return
+        if request.prefill is not None:
+            effects.aborted.append((request.prefill.pod, request.prefill.work))
         self.fleet.release(request)
         self.write_off(request.pod, request.work)
         request.take_off()
@@ -73,12 +77,25 @@ class Ledger:
             self.queue.charge(request, work, pod)
             self.queue.start(work)
 
+    def lose_prefill(self, request: Request, why: str, effects: Effects) -> None:
+        """Nothing comes of the prefill half any more: its agent ends it if it still can, and the decode agent learns
+        that it waits in vain. It goes on alone, or gives the request back."""
+        half, work = request.prefill, request.work
+        if half is None or work is None:
+            return
+        self.write_off(half.pod, half.work)
+        self.fleet.release_prefill(request)
+        effects.aborted.append((half.pod, half.work))
+        effects.handed.append((request.pod, Handed(work, request.boot, lost=why)))
+
     def account(self, end: Finished) -> None:
         """Work ended: its tenant pays for what it used. Who ran nothing pays nothing; one that did not complete says
-        nothing about how long answers get, nor always how long its prompt was."""
+        nothing about how long answers get, nor always how long its prompt was. Of a decode half with its prefill the
+        prompt is paid for as the prefill half told, or as was expected."""
         usage = end.usage
         if end.started or not self.queue.refund(end.key):
-            uncached_tokens = usage.prompt_tokens - usage.cached_tokens if usage.prompt_tokens else None
+            has_prompt = usage.prompt_tokens and end.handover != "taken"
+            uncached_tokens = usage.prompt_tokens - usage.cached_tokens if has_prompt else None
             learns = end.outcome == "completed"
             self.queue.correct(end.key, uncached_tokens, usage.output_tokens, learns=learns)
 
@@ -91,7 +108,7 @@ class Ledger:
             self.queue.remove(request)
         else:
             self.fleet.release(request)
-        place = where or Whereabouts(request.pod, request.boot, request.hop)
+        place = where or Whereabouts(request.pod, request.boot, request.hop, request.phase)
         self.remember(request, place)
         effects.acknowledged.append(request)
 

@@ -1,4 +1,5 @@
-"""Carries decisions out: verdicts to REQUESTS, rejections to gateways, aborts to agents, dead letters."""
+"""Carries decisions out: verdicts to REQUESTS, rejections to gateways, aborts and lost halves to agents, dead
+letters."""
 
 from __future__ import annotations
 
@@ -36,6 +37,8 @@ class Outbox:
             await self._reject(namespace, effects.failed)
         if effects.aborted:
             await self._abort(namespace, effects.aborted)
+        for pod, handed in effects.handed:
+            await self._publish(self._bus.subjects.handover(namespace, pod), encode(handed))
         for request in effects.acknowledged:
             await self.acknowledge(request.held)
 

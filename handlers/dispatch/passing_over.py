@@ -1,7 +1,8 @@
 """Requests that no pod suits now, and when to ask again: an event that frees nothing for them costs nothing.
 
 Most are too large for what is free of every pod's KV cache: those that would fit are asked again when some pod's room
-has grown. The others a filter refused, as for an adapter that no pod has: they are asked again now and then.
+has grown. Those that wait for a prefill pod are asked again when one has more room. The others a filter refused, as for
+an adapter that no pod has: they are asked again now and then.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import Counter
 
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.fleet import Growth
+from matrixinfer.handlers.dispatch.pairs.split import Wait
 from matrixinfer.handlers.dispatch.request import Request
 
 REFUSED_AGAIN_AFTER_S = 0.25
@@ -32,31 +34,48 @@ class PassingOver:
         self._large: dict[int, int] = {}
         """By `order`: the tokens that it needs room for."""
         self._smallest: float = math.inf
+        self._unpaired: set[int] = set()
+        """By `order`: those for which no prefill pod has a slot."""
         self._refused: Counter[str] = Counter()
         self._recalled_at = -math.inf
 
     @property
     def is_for_room(self) -> bool:
-        """Does somebody wait for room in a cache?"""
-        return bool(self._large)
+        """Does somebody wait for room in a cache, or on a prefill pod?"""
+        return bool(self._large or self._unpaired)
 
     def begin_round(self, growth: Growth, now: float) -> None:
         """`growth` is what the pods can take more than in the last round."""
-        if not (self._refused or self._large):
+        if not (self._refused or self._large or self._unpaired):
             return
         again_after_s = REFUSED_AGAIN_AFTER_S if self._refused else LARGE_AGAIN_AFTER_S
         if growth.has_news or now - self._recalled_at >= again_after_s:
             self.recall(now)
-        elif growth.room >= self._smallest:
+            return
+        if growth.can_prefill and self._unpaired:
+            self._queue.recall_some(list(self._unpaired))
+            self._unpaired.clear()
+        if growth.room >= self._smallest:
             self._recall_up_to(growth.room)
 
     def recall(self, now: float) -> None:
         """Everybody may go again."""
         self._queue.recall()
         self._large.clear()
+        self._unpaired.clear()
         self._smallest = math.inf
         self._refused.clear()
         self._recalled_at = now
+
+    def let_pass(self, request: Request, wait: Wait, now: float) -> None:
+        """It stays in the queue for this reason."""
+        if wait is Wait.FOR_PREFILL:
+            self._unpaired.add(request.order)
+            self._queue.pass_over(request)
+        elif wait is Wait.FOR_ROOM:
+            self.too_large(request, now)
+        else:
+            self.refused(request)
 
     def too_large(self, request: Request, now: float) -> None:
         """It fits into no open pod's cache."""

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
 
 from matrixinfer.bus.contracts.decision import Candidate, Fairness
+from matrixinfer.bus.contracts.disaggregation import Disaggregation
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.handlers.dispatch.affinity import Affinities
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.ledger import Ledger
+from matrixinfer.handlers.dispatch.pairs.roles import answers
+from matrixinfer.handlers.dispatch.pairs.split import Split, Wait
 from matrixinfer.handlers.dispatch.passing_over import PassingOver
 from matrixinfer.handlers.dispatch.pod import Pod
-from matrixinfer.handlers.dispatch.request import Request
+from matrixinfer.handlers.dispatch.request import PrefillHalf, Request
 from matrixinfer.handlers.dispatch.reservation import Reservation
 from matrixinfer.handlers.dispatch.scheduling.port import Choice, Scheduler, Seen
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 
 _SKIPPED_IN_A_ROUND = 32
 
+_ROOMS = 2**52
+"""So many numbers that no two requests meet in one, and few enough for every engine's integers."""
+
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """`work` of `request` goes to `pod`, which speaks under `boot`. `policy` names the profile that chose it.
+    """`work` of `request` goes to `pod`, which speaks under `boot`. `policy` names the profile that chose it. With
+    `prefill`, another pod has that half; the cache moves from there as `plan` says, and `bootstrap` is its engine's.
 
     `waiting` requests were in the queue then; `seen` and `fairness` are for the record.
     """
@@ -39,6 +47,9 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int = 0
     fairness: Fairness | None = None
     seen: Seen | None = None
+    prefill: PrefillHalf | None = None
+    bootstrap: str = ""
+    plan: Disaggregation | None = None
 
 
 class Placing:
@@ -47,6 +58,7 @@ class Placing:
         self._scheduler = scheduler
         self._settings = settings
         self._rng = rng
+        self.split = Split(ledger.fleet, scheduler, rng)
         self._affinities = Affinities(scheduler.holders)
         self._passing = PassingOver(ledger.queue)
         self._reservation = Reservation()
@@ -79,17 +91,17 @@ class Placing:
         """Without a pod for it, it lets the next ones pass; what a plug-in raises must not hold them up either. `room`
         is the largest there is."""
         pods = self._roomy(request) if request.kv_tokens <= room else []
-        if not pods:
+        if not any(answers(pod) for pod in pods):
             self._passing.too_large(request, now)
-            self._reservation.wish(request, self._ledger.fleet.pods.values(), now)
+            self._reservation.wish(request, filter(answers, self._ledger.fleet.pods.values()), now)
             return None
-        choice = None
+        found: Choice | Wait = Wait.REFUSED
         try:
-            choice = self._choose(request, pods, now)
+            found = self.split.choose(request, pods, partial(self._suitable, request, now), now)
         finally:
-            if choice is None:
-                self._passing.refused(request)
-        return choice
+            if isinstance(found, Wait):
+                self._passing.let_pass(request, found, now)
+        return found if isinstance(found, Choice) else None
 
     def _roomy(self, request: Request) -> list[Pod]:
         """Open pods whose cache has room for it, but the one that is kept for another."""
@@ -108,25 +120,25 @@ class Placing:
     def _cached_tokens(self, now: float, request: Request) -> int:
         return self._affinities.best(request, self._ledger.fleet.open, now)
 
-    def _choose(self, request: Request, pods: list[Pod], now: float) -> Choice | None:
-        if request.hop:
-            pods = self._suitable(request, pods, now)
-        return self._scheduler.pick(request, pods, now, self._rng) if pods else None
-
-    def _suitable(self, request: Request, pods: list[Pod], now: float) -> list[Pod]:
+    def _suitable(self, request: Request, now: float, pods: Sequence[Pod]) -> Sequence[Pod]:
         """For one that was placed before: another pod if there is one, and after much silence only a healthy one."""
+        if not request.hop:
+            return pods
         if request.silent_hops >= self._settings.silent_hops:
             pods = [pod for pod in pods if pod.is_steady(now, self._settings.steady_after_s)]
         others = [pod for pod in pods if pod.name != request.avoid]
         return others or pods
 
     def _put(self, request: Request, choice: Choice, now: float) -> Placement:
-        work, pod = request.next_work(), choice.pod
+        pod, prefill = choice.pod, choice.prefill
+        work = request.next_work("decode" if prefill is not None else "whole")
         request.cached_tokens = min(choice.cached_tokens, request.prompt_tokens)
         fairness = self._ledger.queue.fairness(request)
         self._affinities.forget(request)
         self._ledger.drain_rate.placed(self._ledger.queue.waiting_cost(request))
         self._ledger.place(request, pod, work, now)
+        if prefill is not None:
+            self._put_prefill(request, prefill, now)
         return Placement(
             request=request,
             work=work,
@@ -140,4 +152,13 @@ class Placing:
             waiting=len(self._ledger.queue),
             seen=choice.seen,
             fairness=fairness,
+            prefill=request.prefill,
+            bootstrap=prefill.bootstrap if prefill is not None else "",
+            plan=self.split.plan if prefill is not None else None,
         )
+
+    def _put_prefill(self, request: Request, pod: Pod, now: float) -> None:
+        rid, attempt = request.key
+        room = 1 + int(self._rng.random() * _ROOMS)
+        half = PrefillHalf(pod.name, pod.boot, WorkKey(rid, attempt, request.hop, "prefill"), room)
+        self._ledger.fleet.place_prefill(pod, request, half, now)

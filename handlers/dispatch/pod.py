@@ -20,13 +20,15 @@ _TOO_FAST = 4.0
 class Pod:
     """`reported` is the work that it says it has; `unreported` what was placed and is not heard of yet, with the time.
 
-    `placed` are this process's requests there that have not started. `load` is the share of the slots that is `used`.
+    `placed` are this process's requests there that have not started, `prefilling` those of which it has the prefill
+    half. `load` is the share of the slots that is `used`.
     A pod is *introduced* when this boot answered a Dump of the reign's epoch: from then on it refuses a predecessor's
     work.
 
     `footprints` predicts the tokens of its work, `prefill` how long a first token takes. As reported with the last
     snapshot: `kv_usage` in [0, 1], `kv_capacity_tokens` (0: unknown), `adapters` that are loaded, and `ttft_s` and
-    `tpot_s`, decayed means in seconds (0: nothing measured). These last had a new sample at `measured_at`.
+    `tpot_s`, decayed means in seconds (0: nothing measured). These last had a new sample at `measured_at`. `bootstrap`
+    is where decode engines meet this prefill engine.
     `revision` grows when what SERVING or a snapshot says of it may have changed.
     """
 
@@ -36,6 +38,7 @@ class Pod:
         "adapters",
         "asked_at",
         "boot",
+        "bootstrap",
         "closed_until",
         "draining",
         "footprints",
@@ -53,6 +56,7 @@ class Pod:
         "pd_group",
         "placed",
         "prefill",
+        "prefilling",
         "reported",
         "retiring",
         "revision",
@@ -80,6 +84,7 @@ class Pod:
         self.revision = 0
         self.silent_at = self.asked_at = -math.inf
         self.placed: dict[RequestKey, Request] = {}
+        self.prefilling: dict[RequestKey, Request] = {}
         self._begin("")
 
     def _begin(self, boot: str) -> None:
@@ -100,6 +105,7 @@ class Pod:
         self.kv_capacity_tokens = 0
         self.kv_usage = self.ttft_s = self.tpot_s = 0.0
         self.adapters: frozenset[str] = frozenset()
+        self.bootstrap = ""
 
     def describe(self, listed: PoolPod) -> None:
         """What SERVING says of it."""
@@ -126,7 +132,8 @@ class Pod:
         for work in started:
             self.unreported.pop(work, None)
             self.reported.add(work)
-            if (wait := self.footprints.start(work, now)) is None:
+            wait = self.footprints.start(work, now)
+            if wait is None or work.phase == "decode":  # which waits for another pod's prefill
                 continue
             if self.prefill.seconds(wait.tokens, now) > _TOO_FAST * wait.seconds:
                 self._doubted[work] = wait.seconds
@@ -158,6 +165,7 @@ class Pod:
         if (snapshot.ttft_s, snapshot.tpot_s) != (self.ttft_s, self.tpot_s):  # else there was no new sample
             self.ttft_s, self.tpot_s, self.measured_at = snapshot.ttft_s, snapshot.tpot_s, now
         self.adapters = frozenset(snapshot.adapters)
+        self.bootstrap = snapshot.bootstrap
         self.reported = {*snapshot.running, *snapshot.waiting}
         if self._doubted:
             self._doubted = {work: seconds for work, seconds in self._doubted.items() if work in self.reported}

@@ -16,7 +16,7 @@ from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.cache import CacheEvent
 from matrixinfer.bus.contracts.dispatch import CancelNotice, WhereAnswer
 from matrixinfer.bus.contracts.envelope import Envelope
-from matrixinfer.bus.contracts.load import LoadEvent
+from matrixinfer.bus.contracts.load import LoadEvent, WorkKey
 from matrixinfer.bus.contracts.serving import Pool
 from matrixinfer.bus.errors import BusError, Malformed, Unavailable
 from matrixinfer.bus.ports import Delivery, Signal
@@ -264,6 +264,7 @@ class PoolDispatcher:
         if pool.weights != self._weights:
             self._weights = pool.weights
             self.state.queue.reweigh(pool.weights)
+        self.state.split_by(pool.disaggregation)
         try:
             changed = self._scheduler.follow(pool.profile)
         except BadProfile as error:
@@ -351,16 +352,17 @@ class PoolDispatcher:
             await asyncio.sleep(0)
             now = self._monotonic()
 
-    def _not_stored(self, placement: Placement, is_impossible: bool) -> None:
+    def _not_stored(self, placement: Placement, work: WorkKey, is_impossible: bool) -> None:
         """The next tick places it again, unless no message can hold it."""
         if self._is_retired:
             return
-        request, work = placement.request, placement.work
+        request = placement.request
         if is_impossible:
-            rejection = self._act(self.state.post_impossible(request, work))
-            self._background.spawn(rejection, f"rejecting {work.rid}")
+            effects = self.state.post_impossible(request, work)
         else:
-            self.state.post_failed(request, work, self._monotonic())
+            effects = self.state.post_failed(request, work, self._monotonic())
+        if effects:
+            self._background.spawn(self._act(effects), f"taking {work.rid} back")
 
     async def _dismiss(self, delivery: Delivery) -> None:
         await self._outbox.acknowledge(delivery)

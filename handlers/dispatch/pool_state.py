@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from matrixinfer.bus.contracts.control import Dumped
+from matrixinfer.bus.contracts.disaggregation import Disaggregation
 from matrixinfer.bus.contracts.dispatch import WhereAnswer
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.load import LoadEvent, WorkKey
@@ -73,6 +74,10 @@ class PoolState:
         self.queue.end_catching_up()
 
     # -- requests
+    def split_by(self, plan: Disaggregation | None) -> None:
+        """How requests go to prefill and decode pods from now on; None: each to one pod."""
+        self._placing.split.plan = plan
+
     def receive(self, envelope: Envelope, held: Held, age_s: float, now: float, effects: Effects) -> Arrival:
         """`effects` gets what has to be told when it is refused."""
         return self._arrivals.receive(envelope, held, age_s, now, effects)
@@ -80,21 +85,30 @@ class PoolState:
     def place(self, now: float, limit: int) -> list[Placement]:
         return self._placing.place(now, limit)
 
-    def post_failed(self, request: Request, work: WorkKey, now: float) -> None:
-        """The work was not stored, as far as known: the request is queued again, and its pod rests for a moment."""
-        if request.work != work:
-            return
-        if self._ledger.requests.get(request.key) is request:
-            self._ledger.take_back(request)
-        else:
-            self._ledger.write_off(request.pod, work)
-        self.fleet.pause(request.pod, now + self._settings.refused_pause_s)
+    def post_failed(self, request: Request, work: WorkKey, now: float) -> Effects:
+        """The work was not stored, as far as known: the request is queued again, and its pod rests for a moment. A
+        decode half whose prefill half was not stored goes on as it can."""
+        effects = Effects()
+        half = request.prefill
+        if half is not None and half.work == work:
+            self.fleet.pause(half.pod, now + self._settings.refused_pause_s)
+            self._ledger.lose_prefill(request, "it could not be sent to its agent", effects)
+        elif request.work == work:
+            self.fleet.pause(request.pod, now + self._settings.refused_pause_s)
+            if self._ledger.requests.get(request.key) is request:
+                self._ledger.take_back(request, effects)
+            else:
+                self._ledger.write_off(request.pod, work)
+        return effects
 
     def post_impossible(self, request: Request, work: WorkKey) -> Effects:
-        """The work is too large for any message."""
+        """The work, or its half, is too large for any message."""
         effects = Effects()
-        if request.work == work and self._ledger.requests.get(request.key) is request:
-            self._ledger.write_off(request.pod, work)
+        is_placed = work in [placed for _, placed in request.places()]
+        if is_placed and self._ledger.requests.get(request.key) is request:
+            effects.aborted += [(pod, other) for pod, other in request.places() if other != work]
+            for pod, placed in request.places():
+                self._ledger.write_off(pod, placed)
             self._ledger.fail(request, too_large(), effects)
         return effects
 
@@ -102,8 +116,7 @@ class PoolState:
         effects = Effects()
         request = self._ledger.requests.get(key)
         if request is not None:
-            if request.work is not None:
-                effects.aborted.append((request.pod, request.work))
+            effects.aborted += request.places()
             self._ledger.settle(request, effects)
         elif self._ledger.settled.get(key, now) is None:
             self._ledger.expect_no_more(key, now + remaining_s)
@@ -115,10 +128,10 @@ class PoolState:
         if request is not None:
             if request.work is None:
                 return WhereAnswer("queued", position=self.queue.position(request))
-            return WhereAnswer("placed", pod=request.pod, boot=request.boot, hop=request.hop)
+            return WhereAnswer("placed", 0, request.pod, request.boot, request.hop, request.phase)
         place = self._ledger.settled.get(key, now)
         if place is not None:
-            return WhereAnswer("settled", pod=place.pod, boot=place.boot, hop=place.hop)
+            return WhereAnswer("settled", 0, *place)
         return WhereAnswer("settled") if self._ledger.tombstones.get(key, now) else None
 
     def gateways(self) -> set[str]:

@@ -26,8 +26,11 @@ class Above(Protocol):
 class Guess:
     """What is believed before anything was seen."""
 
+    def __init__(self, fixed_s: float = GUESS_FIXED_S, tokens_per_s: float = GUESS_TOKENS_PER_S) -> None:
+        self._fixed_s, self._tokens_per_s = fixed_s, tokens_per_s
+
     def seconds(self, tokens: float, now: float) -> float:
-        return GUESS_FIXED_S + tokens / GUESS_TOKENS_PER_S
+        return self._fixed_s + tokens / self._tokens_per_s
 
 
 class PrefillModel:

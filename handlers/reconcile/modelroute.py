@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 
 from matrixinfer.bus.contracts.serving import Route, Rule, Target, route_key
 from matrixinfer.handlers.api.conditions import condition, updated
+from matrixinfer.handlers.api.durations import seconds
 from matrixinfer.handlers.api.meta import Condition
-from matrixinfer.handlers.api.modelroute import ModelRoute, ModelRouteStatus, RouteRule, seconds
+from matrixinfer.handlers.api.modelroute import ModelRoute, ModelRouteStatus, RouteRule
 from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.times import timestamp, unix_seconds
 from matrixinfer.handlers.reconcile.plan import Contract, Plan, listed, serving_changes

@@ -8,14 +8,16 @@ from typing import TypeVar
 from msgspec import structs
 
 from matrixinfer.bus.contracts import decode
+from matrixinfer.bus.contracts.disaggregation import Connector, Disaggregation
 from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, pod_key, pool_key
 from matrixinfer.bus.errors import Malformed
 from matrixinfer.handlers.api import labels
 from matrixinfer.handlers.api.conditions import condition, updated
 from matrixinfer.handlers.api.dispatch import SchedulingProfile
+from matrixinfer.handlers.api.durations import seconds
 from matrixinfer.handlers.api.meta import Condition
-from matrixinfer.handlers.api.modelserver import ModelServer, ModelServerStatus
+from matrixinfer.handlers.api.modelserver import ModelServer, ModelServerStatus, PdGroup
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.api.times import timestamp
 from matrixinfer.handlers.reconcile.plan import Contract, Plan, counted, listed, serving_changes
@@ -82,6 +84,21 @@ def _pool(server: ModelServer, serving: Mapping[str, bytes]) -> Pool:
         served_shards=0 if served == shards else served,
         profile=profile_of(server.spec.dispatch.profile),
         weights=server.spec.dispatch.tenant_weights,
+        disaggregation=_disaggregation(server),
+    )
+
+
+def _disaggregation(server: ModelServer) -> Disaggregation | None:
+    spec, wanted = server.spec, server.spec.dispatch.disaggregation
+    if spec.workload_selector.pd_group is None:
+        return None
+    by_engine: Connector = "sglang" if spec.inference_engine.value == "SGLang" else "http"
+    return Disaggregation(
+        connector=spec.kv_connector.type if spec.kv_connector else by_engine,
+        mode=wanted.mode,
+        threshold_tokens=wanted.threshold_tokens,
+        prefill_timeout_s=seconds(wanted.prefill_timeout),
+        transfer_timeout_s=seconds(wanted.transfer_timeout),
     )
 
 
@@ -119,10 +136,20 @@ def _member(server: ModelServer, pod: Pod) -> PoolPod:
         namespace=namespace,
         modelserver=name,
         pod=pod.metadata.name,
-        role=pod.metadata.labels.get(labels.ROLE, "server"),
+        role=_role(pod, groups),
         pd_group=pod.metadata.labels.get(groups.group_key, "") if groups else "",
         draining=pod.is_terminating,
     )
+
+
+def _role(pod: Pod, groups: PdGroup | None) -> str:
+    """By the labels of the PD groups; of another pod, the role that its ModelInfer gave it."""
+    own = pod.metadata.labels
+    if groups is not None and groups.prefill_labels.items() <= own.items():
+        return "prefill"
+    if groups is not None and groups.decode_labels.items() <= own.items():
+        return "decode"
+    return own.get(labels.ROLE, "server")
 
 
 def _status(

@@ -80,6 +80,12 @@ class Billing:
         self._accounts.add(bill.account, -bill.virtual_tokens)
         return True
 
+    def amend(self, work: WorkKey, uncached_tokens: int) -> None:
+        """So many tokens of the prompt were computed for it: what `correct` goes by if it is told no better."""
+        bill = self._open.get(work)
+        if bill is not None:
+            bill.uncached_tokens = uncached_tokens
+
     def correct(self, work: WorkKey, uncached_tokens: int | None, output_tokens: int, *, learns: bool) -> bool:
         """Put the real cost in the place of the predicted one, with the prompt as predicted if that is all there is.
         `learns`: it is an example of how long answers get. False when there is no open bill."""

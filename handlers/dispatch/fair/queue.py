@@ -196,6 +196,10 @@ class FairQueue:
         self._whereabouts.changes += 1
         return self._billing.refund(work)
 
+    def amend(self, work: WorkKey, uncached_tokens: int) -> None:
+        """Elsewhere so many tokens of its prompt were computed for it."""
+        self._billing.amend(work, uncached_tokens)
+
     def correct(self, work: WorkKey, uncached_tokens: int | None, output_tokens: int, *, learns: bool = True) -> bool:
         """It ended, and this is what it used (None: of the prompt as much as was expected): the tenant pays the
         difference, the expectation of outputs `learns`. False when there is no open charge: it was corrected before,

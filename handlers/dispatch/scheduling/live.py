@@ -61,3 +61,9 @@ class LiveScheduler:
 
     def pick(self, request: Request, pods: Sequence[Pod], now: float, rng: Rng) -> Choice | None:
         return self._current.pick(request, pods, now, rng)
+
+    def able(self, request: Request, pods: Sequence[Pod], now: float) -> Sequence[Pod]:
+        return self._current.able(request, pods, now)
+
+    def learn(self, request: Request, pod: Pod, now: float) -> None:
+        self._current.learn(request, pod, now)

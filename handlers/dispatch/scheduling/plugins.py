@@ -78,6 +78,10 @@ class Plugins(NamedTuple):
             self.picker.or_equal([former.picker]),
         )
 
+    def but_role(self) -> Plugins:
+        """For the halves of a request, of which each has a role that is not the profile's to choose."""
+        return self._replace(filters=[made for made in self.filters if made.name != "role"])
+
     def calls(self, safeguard: Safeguard) -> Calls:
         """What goes on when one of them fails: a filter keeps all, and the best is picked. A scorer is its judge's."""
         total = sum(weight for weight, _ in self.scorers)

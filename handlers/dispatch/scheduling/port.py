@@ -130,12 +130,15 @@ class Seen(NamedTuple):
 
 class Choice(NamedTuple):
     """The chosen pod, the tokens of the prompt that it is expected to have cached, and the best candidates, best
-    first, for the record; scores are in [0, 1], more is better. `seen` is what was seen of them, if anybody looked."""
+    first, for the record; scores are in [0, 1], more is better. `seen` is what was seen of them, if anybody looked.
+
+    With a `prefill` pod it is a pair: `pod` only decodes, and the cached tokens are those of the other one."""
 
     pod: Pod
     candidates: list[Candidate]
     cached_tokens: int = 0
     seen: Seen | None = None
+    prefill: Pod | None = None
 
 
 class Scheduler(Protocol):
@@ -153,4 +156,12 @@ class Scheduler(Protocol):
     def pick(self, request: Request, pods: Sequence[Pod], now: float, rng: Rng) -> Choice | None:
         """One of `pods`, or None when the request shall wait for a better one. `pods` is not empty. What it picks is
         placed: it may learn from its own choice."""
+        ...
+
+    def able(self, request: Request, pods: Sequence[Pod], now: float) -> Sequence[Pod]:
+        """Those of `pods` that may get one half of `request`, whatever their role is."""
+        ...
+
+    def learn(self, request: Request, pod: Pod, now: float) -> None:
+        """`request`, or a half of it, goes to `pod`, which somebody else chose."""
         ...

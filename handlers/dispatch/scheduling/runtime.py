@@ -50,6 +50,7 @@ class ProfileScheduler:
         self._judge = Judge(safeguard)
         self._calls = plugins.calls(safeguard)
         self._timed_calls = plugins.timed_calls(self._stopwatch, safeguard)
+        self._filters = plugins.but_role().calls(safeguard)
         self._decisions = 0
         everybody = plugins.everybody()
         caches: list[object] = [*surroundings.knowledge]
@@ -89,8 +90,10 @@ class ProfileScheduler:
         self.learn(request, choice.pod, now)
         return choice
 
+    def able(self, request: Request, pods: Sequence[Pod], now: float) -> Sequence[Pod]:
+        return self._filters.keep(request, pods, now)
+
     def learn(self, request: Request, pod: Pod, now: float) -> None:
-        """`request` goes to `pod`."""
         for placed in self._placed:
             placed(request, pod, now)
 

@@ -46,22 +46,24 @@ class PredictedTtft:
     def score(self, ask: Ask) -> Sequence[float]:
         now, prompt_tokens = ask.now, ask.request.prompt_tokens
         costs_s = [
-            self._cost_s(pod, prompt_tokens - cached_tokens, now)
+            self.cost_s(pod, prompt_tokens - cached_tokens, now)
             for pod, cached_tokens in zip(ask.pods, ask.cached_tokens, strict=True)
         ]
         best_s = min(costs_s)
         return [best_s / cost_s for cost_s in costs_s]
 
-    def _cost_s(self, pod: Pod, uncached_tokens: int, now: float) -> float:
+    def cost_s(self, pod: Pod, uncached_tokens: int, now: float) -> float:
+        """Seconds, for a prompt of which the pod has so much to compute."""
         footprints = pod.footprints
         fixed_s, per_token_s = pod.prefill.line(now)
         waiting = footprints.waiting
         delayed = self._waiting_weight * waiting + self._decoding_weight * max(0, pod.used - waiting)
         own_tokens = uncached_tokens * (1.0 + delayed)
         ahead_tokens = footprints.ahead_tokens(now, per_token_s)
-        return fixed_s + per_token_s * (ahead_tokens + own_tokens) + self._load_s(pod) + self._floor_s
+        return fixed_s + per_token_s * (ahead_tokens + own_tokens) + self.load_s(pod) + self._floor_s
 
-    def _load_s(self, pod: Pod) -> float:
+    def load_s(self, pod: Pod) -> float:
+        """What its load counts beside the time to the first token."""
         used = pod.load
         if capacity_tokens := pod.kv_capacity_tokens:
             used = max(used, pod.footprints.kv_tokens / capacity_tokens)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from matrixinfer.handlers.dispatch.closeness import closeness
 from matrixinfer.handlers.dispatch.scheduling.parameters import Parameters, Share
 from matrixinfer.handlers.dispatch.scheduling.port import Ask
 
@@ -30,14 +31,4 @@ class Topology:
         if not near:
             return [1.0] * len(ask.pods)
         weights, last = self._weights, len(self._weights) - 1
-        return [weights[min(_common(pod.topology, near), last)] for pod in ask.pods]
-
-
-def _common(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many leading places are equal."""
-    count = 0
-    for mine, theirs in zip(one, other, strict=False):
-        if mine != theirs:
-            break
-        count += 1
-    return count
+        return [weights[min(closeness(pod.topology, near), last)] for pod in ask.pods]

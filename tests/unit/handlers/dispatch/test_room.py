@@ -63,6 +63,7 @@ class Counting:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self.name, self.holders = scheduler.name, scheduler.holders
+        self.able, self.learn = scheduler.able, scheduler.learn
         self.asked = 0
         self.breaks_on = ""
 

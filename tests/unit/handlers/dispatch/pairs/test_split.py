@@ -1,0 +1,363 @@
+"""Whole or in halves, and where: by the pool's plan, the pods that serve, and what failed before."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from matrixinfer.bus.contracts.control import Dumped
+from matrixinfer.bus.contracts.disaggregation import Counterpart, Disaggregation
+from matrixinfer.bus.contracts.frames import Usage
+from matrixinfer.bus.contracts.load import Finished, LoadEvent, Outcome, Snapshot, WorkKey
+from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
+from matrixinfer.bus.contracts.serving import PoolPod
+from matrixinfer.handlers.dispatch.effects import Effects
+from matrixinfer.handlers.dispatch.fair.queue import FairQueue
+from matrixinfer.handlers.dispatch.pairs.counterparts import counterparts
+from matrixinfer.handlers.dispatch.placing import Placement
+from matrixinfer.handlers.dispatch.pool_state import PoolState
+from matrixinfer.handlers.dispatch.scheduling.port import Knowledge
+from matrixinfer.handlers.dispatch.settings import DispatchSettings
+from support.fair_queue import NoMessage
+from support.scheduling import SentPrefixes, a_scheduler
+from support.scripted import MS, NS, envelope
+
+WITH_ROLES = Profile("p", [Plugin("ready"), Plugin("role"), Plugin("has_adapter")], [WeightedPlugin("predicted_ttft")])
+AUTO = Disaggregation("http", "auto", threshold_tokens=512)
+BLOCKS = bytes(range(64))
+
+
+class Pool:
+    """Pods by name and role, each with 2 slots and, of prefill pods, a bootstrap server."""
+
+    def __init__(self, plan: Disaggregation | None, **roles: str) -> None:
+        self.now, self.boots = 100.0, dict.fromkeys(roles, 1)
+        self.sent = SentPrefixes()
+        scheduler = a_scheduler(WITH_ROLES, knowledge=Knowledge(approximate=self.sent))
+        self.queue = FairQueue()
+        self.state = PoolState(DispatchSettings(), self.queue, scheduler, Random(1))
+        self.state.split_by(plan)
+        self.state.fleet.list_pods(
+            {name: PoolPod(NS, MS, name, role=role, pd_group="g") for name, role in roles.items()}
+        )
+        self.state.begin_reign(1, self.now - 1.0)
+        self.state.end_catching_up()
+        self.sequences = dict.fromkeys(roles, 0)
+        for name in roles:
+            self.introduce(name)
+
+    def introduce(self, name: str) -> None:
+        bootstrap = f"{name}:8998" if self.state.fleet.pods[name].role == "prefill" else ""
+        snapshot = Snapshot(2, kv_capacity_tokens=100_000, bootstrap=bootstrap)
+        self.state.dumped(name, Dumped(self.boot(name), 0, False, snapshot, []), self.now, self.now)
+
+    def boot(self, name: str) -> str:
+        return f"{name}-{self.boots[name]}"
+
+    def ask(self, rid: str = "r", tokens: int = 4096, **fields: Any) -> list[Placement]:
+        """Any: more fields of the envelope."""
+        asked = envelope(rid, prompt_tokens=tokens, max_tokens=10, remaining_s=1e6, **fields)
+        self.state.receive(asked, NoMessage(), 0.0, self.now, Effects())
+        return self.place()
+
+    def place(self) -> list[Placement]:
+        return self.state.place(self.now, 256)
+
+    def tell(self, pod: str, *, started: tuple[WorkKey, ...] = (), finished: tuple[Finished, ...] = ()) -> Effects:
+        self.sequences[pod] += 1
+        event = LoadEvent(NS, pod, self.boot(pod), self.sequences[pod], False, list(started), list(finished))
+        return self.state.heard(event, self.now)
+
+    def end_prefill(self, placement: Placement, outcome: Outcome = "completed") -> Effects:
+        half = placement.prefill
+        assert half is not None
+        usage = Usage(prompt_tokens=4096, cached_tokens=1024)
+        return self.tell(half.pod, finished=(Finished(half.work, outcome, outcome == "completed", usage),))
+
+    def give_back(self, placement: Placement) -> Effects:
+        return self.tell(placement.pod, finished=(Finished(placement.work, "refused", False, handover="lost"),))
+
+
+def where(placements: list[Placement]) -> list[tuple[str, str]]:
+    """(prefill pod, pod): the first is empty for whole requests."""
+    return [(one.prefill.pod if one.prefill else "", one.pod) for one in placements]
+
+
+def test_a_long_prompt_goes_to_a_pair_and_a_short_one_to_the_decode_pod_alone() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+
+    assert where(pool.ask("long", 4096)) == [("p", "d")]
+    assert where(pool.ask("short", 512)) == [("", "d")]
+
+
+def test_a_prompt_that_the_decode_pod_has_cached_is_not_prefilled_elsewhere() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    first = pool.ask("first", 2048, block_hashes=BLOCKS)
+    assert where(first) == [("p", "d")]
+
+    assert where(pool.ask("again", 2300, block_hashes=BLOCKS)) == [("", "d")]
+    assert where(pool.ask("longer", 2600, block_hashes=BLOCKS)) == []
+
+
+def test_always_splits_short_ones_too_and_off_none() -> None:
+    assert where(Pool(Disaggregation("http", "always"), p="prefill", d="decode").ask("short", 5)) == [("p", "d")]
+    assert where(Pool(Disaggregation("http", "off"), p="prefill", d="decode").ask("long")) == [("", "d")]
+
+
+def test_without_a_plan_nothing_is_split() -> None:
+    assert where(Pool(None, p="prefill", d="decode").ask("long")) == [("", "d")]
+
+
+def test_a_decode_engine_of_sglang_gets_no_whole_request() -> None:
+    pool = Pool(Disaggregation("sglang", "auto"), p="prefill", d="decode")
+    assert where(pool.ask("short", 5)) == [("p", "d")]
+
+    mixed = Pool(Disaggregation("sglang", "auto"), p="prefill", d="decode", s="server")
+    assert where(mixed.ask("short", 5)) == [("", "s")]
+    off = Pool(Disaggregation("sglang", "off"), p="prefill", d="decode")
+    assert where(off.ask("long")) == []
+
+
+def test_without_a_prefill_pod_that_serves_it_is_decoded_alone() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    for _ in range(20):
+        pool.now += 0.25
+        pool.tell("d")
+        pool.state.fleet.tick(pool.now, 0.0)
+
+    assert where(pool.ask("long")) == [("", "d")]
+
+
+def test_while_the_prefill_pods_are_full_it_waits_and_goes_as_soon_as_one_is_not() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode", e="decode")
+    first, second = [pool.ask(f"r{number}")[0] for number in range(2)]
+    pool.tell("e", started=(WorkKey("other", 1, 1),))
+    pool.tell("d", started=(WorkKey("another", 1, 1),))
+
+    assert pool.ask("waits") == []
+    pool.tell(second.pod, finished=(Finished(WorkKey("other", 1, 1), "completed", True),))
+    assert pool.place() == []
+    pool.end_prefill(first)
+    assert where(pool.place())[0][0] == "p"
+
+
+def test_a_long_prompt_need_not_wait_for_prefill_where_nobody_decodes() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode", e="decode")
+    taken = {placement.pod for number in range(2) for placement in pool.ask(f"r{number}")}
+    idle = {"d", "e"} - taken
+
+    assert where(pool.ask("next")) == [("", pod) for pod in idle]
+
+
+def test_the_filters_of_the_profile_hold_for_both_halves() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+
+    assert pool.ask("r", adapter="lora") == []
+
+
+def test_each_agent_is_told_of_the_other() -> None:
+    plan = Disaggregation("sglang", "always", prefill_timeout_s=5.0, transfer_timeout_s=3.0)
+    (placement,) = Pool(plan, p="prefill", d="decode").ask()
+    to_prefill, to_decode = counterparts(placement)
+
+    assert placement.prefill is not None
+    assert placement.work == WorkKey("r", 1, 1, "decode")
+    assert placement.prefill.work == WorkKey("r", 1, 1, "prefill")
+    room = placement.prefill.room
+    assert room > 0
+    assert to_prefill == Counterpart("sglang", "p", "p-1", 5.0, 3.0, "p:8998", room)
+    assert to_decode == Counterpart("sglang", "d", "d-1", 5.0, 3.0, "p:8998", room)
+
+
+def test_connectors_that_hand_over_need_no_meeting_place() -> None:
+    (placement,) = Pool(Disaggregation("nixl", "always"), p="prefill", d="decode").ask()
+
+    assert [(one.bootstrap, one.room) for one in counterparts(placement)] == [("", 0), ("", 0)]
+
+
+def test_a_pair_is_paid_for_once_by_what_was_computed() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    (placement,) = pool.ask()
+    assert pool.queue.open_bills() == 1
+    pool.end_prefill(placement)
+    usage = Usage(4096, 4096, 7)
+    pool.tell("d", started=(placement.work,))
+    pool.tell("d", finished=(Finished(placement.work, "completed", True, usage, handover="taken"),))
+    assert pool.queue.open_bills() == 0
+
+    alone = Pool(Disaggregation("http", "off"), d="decode")
+    (placement,) = alone.ask()
+    alone.tell("d", started=(placement.work,))
+    alone.tell("d", finished=(Finished(placement.work, "completed", True, Usage(4096, 1024, 7)),))
+    assert pool.queue.snapshot() == alone.queue.snapshot()
+
+
+def test_when_the_prefill_agent_dies_the_decode_agent_is_told() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    (placement,) = pool.ask()
+    pool.boots["p"] = 2
+    effects = pool.tell("p")
+
+    ((pod, handed),) = effects.handed
+    assert (pod, handed.key, handed.boot) == ("d", placement.work, "d-1")
+    assert "died" in handed.lost
+    assert placement.request.deaths == 1
+    assert pool.state.where(("r", 1), pool.now).state == "placed"
+
+
+def test_two_dead_prefill_agents_make_poison_and_end_the_decode_half() -> None:
+    pool = Pool(Disaggregation("sglang", "always"), p="prefill", q="prefill", d="decode")
+    (placement,) = pool.ask()
+    assert placement.prefill is not None
+    pool.boots[placement.prefill.pod] = 2
+    pool.tell(placement.prefill.pod)
+    pool.give_back(placement)
+    (second,) = pool.place()
+    assert second.prefill is not None
+    assert second.prefill.pod != placement.prefill.pod, "another prefill pod is there"
+    pool.boots[second.prefill.pod] = 2
+    effects = pool.tell(second.prefill.pod)
+
+    assert [failure.code for _, failure in effects.failed] == ["poison"]
+    assert ("d", second.work) in effects.aborted
+
+
+def test_a_half_given_back_is_tried_with_other_pairs_then_ends_with_an_error() -> None:
+    pool = Pool(Disaggregation("sglang", "always"), p="prefill", q="prefill", d="decode")
+    placements = pool.ask()
+    prefillers = []
+    for _ in range(2):
+        (placement,) = placements
+        assert placement.prefill is not None
+        prefillers.append(placement.prefill.pod)
+        pool.end_prefill(placement, "failed")
+        assert not pool.give_back(placement).failed
+        pool.now += 1.0
+        pool.state.fleet.tick(pool.now, 0.0)
+        placements = pool.place()
+    (third,) = placements
+    pool.end_prefill(third, "failed")
+    effects = pool.give_back(third)
+
+    assert len(set(prefillers)) == 2
+    assert [(failure.status, failure.code) for _, failure in effects.failed] == [(502, "prefill_failed")]
+
+
+def test_a_half_given_back_twice_goes_to_a_pod_that_can_serve_it_alone() -> None:
+    pool = Pool(Disaggregation("sglang", "always"), p="prefill", d="decode", s="server")
+    placements = pool.ask()
+    for _ in range(2):
+        (placement,) = placements
+        pool.end_prefill(placement, "failed")
+        pool.give_back(placement)
+        pool.now += 1.0
+        pool.state.fleet.tick(pool.now, 0.0)
+        placements = pool.place()
+
+    assert where(placements) == [("", "s")]
+
+
+def test_a_cancel_reaches_both_halves() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    (placement,) = pool.ask()
+    assert placement.prefill is not None
+    effects = pool.state.cancel(("r", 1), 10.0, pool.now)
+
+    assert set(effects.aborted) == {("d", placement.work), ("p", placement.prefill.work)}
+
+
+def test_after_the_prefill_a_cancel_concerns_only_who_decodes() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    (placement,) = pool.ask()
+    pool.end_prefill(placement)
+
+    assert pool.state.cancel(("r", 1), 10.0, pool.now).aborted == [("d", placement.work)]
+
+
+def test_a_decode_agent_that_dies_takes_its_prefill_half_with_it() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode", e="decode")
+    (placement,) = pool.ask()
+    assert placement.prefill is not None
+    pool.boots[placement.pod] = 2
+    effects = pool.tell(placement.pod)
+
+    assert effects.aborted == [("p", placement.prefill.work)]
+    (again,) = pool.place()
+    assert again.pod != placement.pod
+    assert again.work.hop == 2
+
+
+@pytest.mark.parametrize("lost", ["prefill", "decode"])
+def test_work_that_could_not_be_stored_is_made_up_for(lost: str) -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    (placement,) = pool.ask()
+    assert placement.prefill is not None
+    work = placement.prefill.work if lost == "prefill" else placement.work
+    effects = pool.state.post_failed(placement.request, work, pool.now)
+
+    if lost == "prefill":
+        assert [pod for pod, _ in effects.handed] == ["d"]
+    else:
+        assert effects.aborted == [("p", placement.prefill.work)]
+        assert placement.request.work is None
+
+
+def test_work_too_large_for_a_message_ends_both_halves() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    (placement,) = pool.ask()
+    assert placement.prefill is not None
+    effects = pool.state.post_impossible(placement.request, placement.prefill.work)
+
+    assert effects.aborted == [("d", placement.work)]
+    assert [failure.status for _, failure in effects.failed] == [413]
+    assert all(not pod.unreported for pod in pool.state.fleet.pods.values())
+
+
+def test_a_prefill_half_that_never_arrived_is_noticed() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    (placement,) = pool.ask()
+    pool.now += 10.0
+    pool.state.dumped("d", Dumped("d-1", 5, False, Snapshot(2, waiting=[placement.work]), []), pool.now, pool.now)
+    effects = pool.state.dumped("p", Dumped("p-1", 5, False, Snapshot(2), []), pool.now, pool.now)
+
+    assert [handed.key for _, handed in effects.handed] == [placement.work]
+    assert pool.state.fleet.pods["p"].used == 0
+
+
+def test_a_successor_adopts_the_decode_half_and_leaves_the_prefill_half_to_the_agents() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    decode, prefill = WorkKey("r", 1, 3, "decode"), WorkKey("r", 1, 3, "prefill")
+    pool.state.begin_reign(2, pool.now)
+    pool.state.dumped("p", Dumped("p-1", 1, False, Snapshot(2, waiting=[prefill]), []), pool.now, pool.now)
+    pool.state.dumped("d", Dumped("d-1", 1, False, Snapshot(2, waiting=[decode]), []), pool.now, pool.now)
+
+    assert pool.ask() == []
+    answer = pool.state.where(("r", 1), pool.now)
+    assert answer is not None
+    assert (answer.state, answer.pod, answer.hop, answer.phase) == ("placed", "d", 3, "decode")
+
+
+def test_a_prefill_half_that_ended_does_not_settle_its_request_for_a_successor() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    prefill = WorkKey("r", 1, 3, "prefill")
+    pool.state.begin_reign(2, pool.now)
+    ended = Finished(prefill, "completed", True)
+    pool.state.dumped("p", Dumped("p-1", 1, False, Snapshot(2), [ended]), pool.now, pool.now)
+    pool.introduce("d")
+
+    assert where(pool.ask()) == [("p", "d")]
+
+
+def test_the_time_from_prefill_to_first_token_is_learned_and_no_prefill_speed_of_the_decode_pod() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    before = pool.state.fleet.pods["d"].prefill.seconds(4096, pool.now)
+    (placement,) = pool.ask()
+    pool.now += 1.0
+    pool.end_prefill(placement)
+    pool.now += 2.0
+    pool.tell("d", started=(placement.work,))
+
+    assert pool.state.fleet.pods["d"].prefill.seconds(4096, pool.now) == pytest.approx(before)
+    assert pool.state.fleet.transfer.seconds(4096, 0, pool.now) > 0.4
