@@ -50,6 +50,8 @@ class Changes:
     held: int = 0
     unrecorded: int = 0
     """Decisions whose record has no inputs."""
+    pairs: int = 0
+    """Requests that were split between two pods: no profile weighs pairs, so it would have changed nothing."""
     before: Counter[str] = field(default_factory=Counter)
     after: Counter[str] = field(default_factory=Counter)
     cached_before: int = 0
@@ -72,8 +74,11 @@ class Replay:
 
     def decide(self, decision: Decision, sights: list[PodSight]) -> Verdict | None:
         """None when the record does not hold what is needed."""
-        ask = rebuild(decision, sights)
         changes = self.changes
+        if decision.prefill_pod:
+            changes.pairs += 1
+            return None
+        ask = rebuild(decision, sights)
         if ask is None:
             changes.unrecorded += 1
             return None

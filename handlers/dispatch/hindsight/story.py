@@ -20,6 +20,8 @@ class Step:
     sights: list[PodSight]
     first_token: FirstToken | None = None
     finished: Finished | None = None
+    prefilled: Finished | None = None
+    """The end of the prefill half, of one that was placed on a pair."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -44,16 +46,20 @@ class Story:
 
 def story_of(rid: str, batches: Iterable[DecisionBatch]) -> Story:
     """All that `batches` tell of the request; an empty story when they do not name it."""
-    story, starts, ends = Story(rid), dict[tuple[int, int], FirstToken](), dict[tuple[int, int], Finished]()
+    story, starts = Story(rid), dict[tuple[int, int], FirstToken]()
+    ends, prefills = dict[tuple[int, int], Finished](), dict[tuple[int, int], Finished]()
     for batch in batches:
         for decision in batch.decisions:
             if decision.rid == rid:
                 story.steps.append(Step(batch.namespace, batch.modelserver, batch.epoch, decision, batch.sights))
         starts.update({(one.attempt, one.hop): one for one in batch.first_tokens if one.rid == rid})
         finished = [ending.finished for ending in batch.endings if ending.finished.key.rid == rid]
-        ends.update({(one.key.attempt, one.key.hop): one for one in finished})
+        for one in finished:
+            of_phase = prefills if one.key.phase == "prefill" else ends
+            of_phase[one.key.attempt, one.key.hop] = one
         story.rejections += [one for one in batch.rejections if one.rid == rid]
     story.steps.sort(key=lambda step: step.key)
     for step in story.steps:
         step.first_token, step.finished = starts.get(step.key), ends.get(step.key)
+        step.prefilled = prefills.get(step.key)
     return story

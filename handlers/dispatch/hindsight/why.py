@@ -14,6 +14,8 @@ _TOLD = 0.005
 
 def why(decision: Decision, by_pod: Mapping[str, Expected]) -> str:
     """`by_pod` is what was expected of each candidate; it may be empty."""
+    if decision.prefill_pod:
+        return _why_pair(decision)
     winner = next((each for each in decision.candidates if each.pod == decision.pod), None)
     others = [each for each in decision.candidates if each.pod != decision.pod]
     if winner is None:
@@ -31,6 +33,31 @@ def why(decision: Decision, by_pod: Mapping[str, Expected]) -> str:
             f"{winner.score:.3f}."
         )
     return f"{winner.pod} beat {second.pod} by {lead:.3f}{_scores(winner, second)}{_facts(winner, second, by_pod)}."
+
+
+def _why_pair(decision: Decision) -> str:
+    """The scores of pairs are seconds: what each part costs."""
+    chosen = (decision.prefill_pod, decision.pod)
+    winner = next((each for each in decision.candidates if (each.prefill_pod, each.pod) == chosen), None)
+    others = [each for each in decision.candidates if each is not winner]
+    if winner is None:
+        return "The record does not say among which pairs it was chosen."
+    if not others:
+        return "It was the only pair with room that the filters let through."
+    second = max(others, key=lambda each: each.score)
+    cost_s, second_s = sum(winner.scores.values()), sum(second.scores.values())
+    if second_s - cost_s <= _EQUAL:
+        return f"{pair_name(winner)} cost no less than {pair_name(second)}: chance took it."
+    cheaper = {name: second.scores.get(name, 0.0) - seconds for name, seconds in winner.scores.items()}
+    most = max(cheaper, key=lambda name: cheaper[name])
+    return (
+        f"{pair_name(winner)} beat {pair_name(second)}: {cost_s:.3f} s against {second_s:.3f} s, most of it by "
+        f"{most.removesuffix('_s')} ({winner.scores[most]:.3f} s against {second.scores.get(most, 0.0):.3f} s)."
+    )
+
+
+def pair_name(candidate: Candidate) -> str:
+    return f"{candidate.prefill_pod} → {candidate.pod}"
 
 
 def _scores(winner: Candidate, second: Candidate) -> str:

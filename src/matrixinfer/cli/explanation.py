@@ -12,7 +12,7 @@ from rich.table import Table
 from matrixinfer.bus.contracts.decision import Decision, Rejection
 from matrixinfer.handlers.dispatch.hindsight.rebuild import Expected, expected, rebuild
 from matrixinfer.handlers.dispatch.hindsight.story import Step, Story
-from matrixinfer.handlers.dispatch.hindsight.why import why
+from matrixinfer.handlers.dispatch.hindsight.why import pair_name, why
 
 WIDTH = 118
 
@@ -27,8 +27,10 @@ def explanation(story: Story) -> Iterator[str | Table]:
         by_pod = expected_of(step)
         yield ""
         yield _headline(step.decision)
-        yield _table(step.decision, step, by_pod)
+        yield _pairs(step.decision) if step.decision.prefill_pod else _table(step.decision, step, by_pod)
         yield why(step.decision, by_pod)
+        if step.decision.prefill_pod:
+            yield _prefilled(step)
         yield _outcome(step, by_pod.get(step.decision.pod))
     for rejection in story.rejections:
         yield ""
@@ -51,6 +53,7 @@ def as_json(story: Story) -> str:
             "why": why(step.decision, by_pod),
             "expected": {pod: one._asdict() for pod, one in by_pod.items()},
             "ttft_since_stored_s": step.first_token.ttft_s if step.first_token else None,
+            "prefilled": _named(step.prefilled) if step.prefilled else None,
             "finished": _named(step.finished) if step.finished else None,
         }
         for step in story.steps
@@ -70,9 +73,12 @@ def _headline(decision: Decision) -> str:
             f"; its tenant had had {fairness.counter - fairness.least:,.0f} weighted tokens more than whoever of "
             f"{fairness.tenants} had least"
         )
+    where = f"{decision.pod} by the profile {decision.policy!r}"
+    if decision.prefill_pod:
+        where = f"a pair: {decision.prefill_pod} prefills, {decision.pod} decodes"
     return (
         f"attempt {decision.attempt}, hop {decision.hop}: at {_clock(decision.at)}, {waited}{behind}, to "
-        f"{decision.pod} by the profile {decision.policy!r}\nprompt {decision.prompt_tokens:,} tokens, answer about "
+        f"{where}\nprompt {decision.prompt_tokens:,} tokens, answer about "
         f"{decision.output_tokens:,}{adapter}, priority {decision.priority}{fair}"
     )
 
@@ -107,6 +113,39 @@ def _table(decision: Decision, step: Step, by_pod: Mapping[str, Expected]) -> Ta
         names = [step.sights[index].pod for index in inputs.sights[len(decision.candidates) :]]
         drawn.caption, drawn.caption_justify = f"dropped by a filter: {', '.join(names)}", "left"
     return drawn
+
+
+def _pairs(decision: Decision) -> Table:
+    """A row for each pair, the best first, with the seconds that it was expected to cost."""
+    drawn = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    drawn.add_column("")
+    drawn.add_column("PREFILL → DECODE", no_wrap=True)
+    parts = list(decision.candidates[0].scores) if decision.candidates else []
+    for title in ("COST", *[part.removesuffix("_s").upper() for part in parts]):
+        drawn.add_column(title, justify="right")
+    for candidate in decision.candidates:
+        is_chosen = (candidate.prefill_pod, candidate.pod) == (decision.prefill_pod, decision.pod)
+        drawn.add_row(
+            "→" if is_chosen else "",
+            pair_name(candidate),
+            f"{sum(candidate.scores.values()):.3f} s",
+            *[f"{candidate.scores.get(part, 0.0):.3f} s" for part in parts],
+            style="bold" if is_chosen else "",
+        )
+    return drawn
+
+
+def _prefilled(step: Step) -> str:
+    end, decision = step.prefilled, step.decision
+    said = f"Prefill at {decision.prefill_pod}: "
+    if end is None:
+        return said + "not known to have ended."
+    if end.outcome != "completed":
+        return said + f"{end.outcome} after {end.duration_s:.3f} s."
+    return said + (
+        f"{end.usage.prompt_tokens:,} tokens, {end.usage.cached_tokens:,} of them cached "
+        f"({decision.cached_tokens:,} were expected), in {end.duration_s:.3f} s."
+    )
 
 
 def _outcome(step: Step, predicted: Expected | None) -> str:

@@ -16,6 +16,8 @@ _PODS = 20
 def report(changes: Changes, pool: str, profile: str) -> Iterator[str | Table]:
     """What would have changed, where, a few examples, and how far to believe it."""
     count = changes.decisions
+    if changes.pairs:
+        yield f"{changes.pairs:,} requests of {pool} were split between two pods: no profile weighs pairs"
     yield f"{count:,} decisions of {pool}, decided again with the profile {profile!r}"
     if not count:
         yield f"{changes.unrecorded:,} have no recorded inputs, and could not be decided again"

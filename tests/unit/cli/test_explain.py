@@ -16,7 +16,15 @@ from rich.table import Table
 
 from matrixinfer.bus.clock import ManualClock
 from matrixinfer.bus.contracts import encode
-from matrixinfer.bus.contracts.decision import DecisionBatch, Ending, Fairness, FirstToken, Rejection
+from matrixinfer.bus.contracts.decision import (
+    Candidate,
+    Decision,
+    DecisionBatch,
+    Ending,
+    Fairness,
+    FirstToken,
+    Rejection,
+)
 from matrixinfer.bus.contracts.frames import Usage
 from matrixinfer.bus.contracts.load import Finished, WorkKey
 from matrixinfer.bus.contracts.profile import Profile, WeightedPlugin
@@ -230,3 +238,38 @@ def test_a_wrong_profile_is_refused_by_the_name_of_its_field(text: str, said: st
 def test_a_profile_is_read_and_an_empty_one_is_the_defaults():
     assert parse_profile("{name: few, scorers: [{name: least_requests}]}", "f.yaml") == FEW
     assert parse_profile("{}", "f.yaml").is_empty()
+
+
+def a_pair_batch() -> DecisionBatch:
+    """`p1` prefilled for `d1`; the second best pair was `p2` with it."""
+    candidates = [
+        Candidate("d1", 1.0, {"prefill_s": 0.1, "transfer_s": 0.02, "decode_s": 0.03}, "p1"),
+        Candidate("d1", 0.3, {"prefill_s": 0.45, "transfer_s": 0.02, "decode_s": 0.03}, "p2"),
+    ]
+    decision = Decision("r1", 1, 1, "t", "d1", "b", 100.0, 0.5, 4096, candidates, "default", prefill_pod="p1")
+    prefilled = Finished(WorkKey("r1", 1, 1, "prefill"), "completed", True, Usage(4096, 1024, 1), 0.2, 0.2)
+    decoded = Finished(WorkKey("r1", 1, 1, "decode"), "completed", True, Usage(4096, 4096, 20), 0.25, 1.5)
+    return DecisionBatch("default", "qwen", 1, [decision], endings=[Ending("p1", prefilled), Ending("d1", decoded)])
+
+
+def test_of_a_pair_both_halves_are_told_and_what_each_part_was_expected_to_cost():
+    said = text_of(explanation.explanation(story_of("r1", [a_pair_batch()])))
+    assert "to a pair: p1 prefills, d1 decodes" in said
+    rows = [line.split() for line in said.splitlines() if "→ d1" in line]
+    assert rows[0] == "→ p1 → d1 0.150 s 0.100 s 0.020 s 0.030 s".split()
+    assert rows[1][:3] == ["p2", "→", "d1"]
+    assert "p1 → d1 beat p2 → d1: 0.150 s against 0.500 s, most of it by prefill (0.100 s against 0.450 s)." in said
+    assert "Prefill at p1: 4,096 tokens, 1,024 of them cached (0 were expected), in 0.200 s." in said
+    assert "then 20 tokens in 1.500 s" in said
+    shown = json.loads(explanation.as_json(story_of("r1", [a_pair_batch()])))
+    assert shown["steps"][0]["prefilled"]["usage"]["cached_tokens"] == 1024
+
+
+def test_a_replay_counts_pairs_and_leaves_them_alone():
+    replay = Replay(a_scheduler(FEW), Random(1))
+    batch = a_pair_batch()
+    assert replay.decide(batch.decisions[0], batch.sights) is None
+    assert (replay.changes.pairs, replay.changes.unrecorded) == (1, 0)
+    assert "1 requests of default/qwen were split" in text_of(
+        replay_table.report(replay.changes, "default/qwen", "few")
+    )
