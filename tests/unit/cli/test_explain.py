@@ -256,7 +256,7 @@ def test_of_a_pair_both_halves_are_told_and_what_each_part_was_expected_to_cost(
     said = text_of(explanation.explanation(story_of("r1", [a_pair_batch()])))
     assert "to a pair: p1 prefills, d1 decodes" in said
     rows = [line.split() for line in said.splitlines() if "→ d1" in line]
-    assert rows[0] == "→ p1 → d1 0.150 s 0.100 s 0.020 s 0.030 s".split()
+    assert rows[0] == ["→", "p1", "→", "d1", "0.150", "s", "0.100", "s", "0.020", "s", "0.030", "s"]
     assert rows[1][:3] == ["p2", "→", "d1"]
     assert "p1 → d1 beat p2 → d1: 0.150 s against 0.500 s, most of it by prefill (0.100 s against 0.450 s)." in said
     assert "Prefill at p1: 4,096 tokens, 1,024 of them cached (0 were expected), in 0.200 s." in said
