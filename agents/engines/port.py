@@ -15,7 +15,8 @@ from matrixinfer.bus.contracts.frames import Failure, Usage
 class EngineInfo:
     """What a started engine is: `slots` requests run at once, `kv_capacity_tokens` fit its KV cache (0: unknown).
 
-    `tells_cache`: it is a CacheTeller, and as it is configured it keeps that port's promises.
+    `tells_cache`: it is a CacheTeller, and as it is configured it keeps that port's promises. `bootstrap` is the
+    `host:port` where decode engines meet this one, if it computes prompts for them and they meet by themselves.
     """
 
     engine: str
@@ -23,6 +24,7 @@ class EngineInfo:
     slots: int
     kv_capacity_tokens: int = 0
     tells_cache: bool = False
+    bootstrap: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class EngineLoad:
 
 @dataclass(frozen=True)
 class Job:
-    """One generation. `body` is the client's OpenAI JSON, byte for byte; `model` is what the answer shall name.
+    """One generation. `body` is the client's OpenAI JSON, byte for byte, or that of a half of the request, for engines
+    that are told to compute prompts for others or to have them computed; `model` is what the answer shall name.
 
     `rid` names the answer (`chatcmpl-<rid>` and so on) and is the key for `abort`, unique among what runs.
     `block_hashes` are the names of the prompt's blocks as the gateway made them (`bus.block_hashes`; empty: none).

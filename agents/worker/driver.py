@@ -2,7 +2,8 @@
 
 delivery ─ on_work ─> ledger ─> engine.generate ─ emit ─> chunk ─> replay store and outbox ─> sender
 
-Only a body that is not in its envelope is waited for, between ledger and engine, by `bodies`.
+Only a body that is not in its envelope is waited for, between ledger and engine, by `bodies`; and a half of a request
+waits for the other one, in `pairs`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from functools import partial
 from matrixinfer.agents.engines.port import Engine, Job, Piece
 from matrixinfer.agents.worker.bodies import Bodies
 from matrixinfer.agents.worker.books import Books
+from matrixinfer.agents.worker.halves import PrefillHalf
 from matrixinfer.agents.worker.outbox import MAX_CHUNK_BYTES
+from matrixinfer.agents.worker.pairs import OnPiece, Pairs
 from matrixinfer.agents.worker.run import Run
 from matrixinfer.agents.worker.sender import Sender
 from matrixinfer.bus.bus import Bus
@@ -44,6 +47,7 @@ class Driver:
         self.idle = asyncio.Event()
         """Set while nothing is in hand."""
         self.idle.set()
+        self.pairs = Pairs(books, bus, engine, self)
         self._bus = bus
         self._clock = bus.clock
         self._engine = engine
@@ -74,18 +78,26 @@ class Driver:
         if refusal != "duplicate":
             log.info("%s is refused: %s", delivery.message_id, refusal)
             self._reporter.finished(self._ledger.refuse(key, refusal, now))
+            if envelope.counterpart is not None:
+                self.pairs.refuse(key, envelope, refusal, deadline_at)
         self._sender.ack(delivery)
         self._sender.credit()
 
     def _begin(self, key: WorkKey, envelope: Envelope, deadline_at: float, delivery: Delivery, now: float) -> None:
         gateway = envelope.gateway
         lane = self._outbox.lane(gateway, self._bus.subjects.frames(gateway), now)
-        run = Run(key, now, deadline_at, delivery=delivery, lane=lane, history=self._replay.open(key))
+        half = None if envelope.counterpart is None else self.pairs.half_of(envelope, now)
+        history = None if isinstance(half, PrefillHalf) else self._replay.open(key)
+        run = Run(key, now, deadline_at, delivery=delivery, lane=lane, history=history, half=half)
         if run.engine_id in self._engine_ids:  # another hop or attempt of the same request still holds its slot
             run.engine_id = f"{key.rid}-{key.attempt}-{key.hop}-{key.phase}"
         self._ledger.take(run)
         self.idle.clear()
         self._engine_ids.add(run.engine_id)
+        if half is not None:
+            self.pairs.take(run, envelope)
+            if run.outcome is not None:
+                return
         if envelope.body_ref:
             self._bodies.fetch(key, envelope.body_ref, envelope.body_bytes, partial(self._on_body, run, envelope))
         else:
@@ -99,11 +111,18 @@ class Driver:
             self._generate(run, envelope, body)
 
     def _generate(self, run: Run, envelope: Envelope, body: bytes) -> None:
+        if run.half is None:
+            self.give(run, envelope, body, envelope.stream, self.on_piece)
+        else:
+            self.pairs.begin(run, envelope, body)
+
+    def give(self, run: Run, envelope: Envelope, body: bytes, stream: bool, on_piece: OnPiece) -> None:
+        """Give the engine a job with this body."""
         model = envelope.model or self._served_model
         adapter, blocks = envelope.adapter, envelope.block_hashes
-        job = Job(run.engine_id, envelope.endpoint, model, envelope.stream, body, adapter, blocks)
+        job = Job(run.engine_id, envelope.endpoint, model, stream, body, adapter, blocks)
         try:
-            self._engine.generate(job, partial(self._on_piece, run))
+            self._engine.generate(job, partial(on_piece, run))
         except Exception:  # the port forbids it; one request must not take the consumer with it
             log.exception("the engine raised when %s was given to it", run.delivery.message_id)
             self._fail(run, "failed", ENGINE_REFUSED)
@@ -121,7 +140,8 @@ class Driver:
         self._sender.credit()
 
     # -- from the engine
-    def _on_piece(self, run: Run, piece: Piece) -> None:
+    def on_piece(self, run: Run, piece: Piece) -> None:
+        """Pass a piece on; the last one ends the work."""
         if piece.final:
             self._on_final(run, piece)
         elif run.outcome is None:
@@ -138,7 +158,7 @@ class Driver:
         elif run.outcome is None:
             if run.first_at is None:
                 self._start(run)
-            run.outcome = "completed"
+            self._settle(run, "completed")
             self._send(run, ChunkKind.END, piece.data, usage)
         self._release(run, usage)
 
@@ -152,6 +172,8 @@ class Driver:
             self._sender.ack(run.delivery)
 
     def _send(self, run: Run, kind: ChunkKind, data: bytes, usage: Usage | None) -> None:
+        if run.history is None:
+            return
         if len(data) > MAX_CHUNK_BYTES:
             self._refuse_size(run, kind, len(data))
             return
@@ -170,9 +192,14 @@ class Driver:
 
     def _fail(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
         """From here on nothing but `failure` is said to the gateway."""
-        run.outcome = outcome
+        self._settle(run, outcome)
         if failure is not None:
             self._send(run, ChunkKind.FAILED, encode(failure), None)
+
+    def _settle(self, run: Run, outcome: Outcome) -> None:
+        run.outcome = outcome
+        if run.half is not None:
+            self.pairs.settled(run)
 
     def _release(self, run: Run, usage: Usage) -> None:
         """The engine's slot is free."""
@@ -180,7 +207,8 @@ class Driver:
         outcome = run.outcome or "failed"
         self._engine_ids.discard(run.engine_id)
         finished = self._ledger.finish(run, outcome, usage, now)
-        self._replay.end(run.history, now)
+        if run.history is not None:
+            self._replay.end(run.history, now)
         self._reporter.finished(finished)
         if outcome == "completed":
             self._reporter.measure(finished, now)
@@ -198,30 +226,39 @@ class Driver:
         run = self._ledger.abort(key, self._clock.monotonic())
         if run is not None:
             log.info("%s of attempt %d, hop %d is aborted: %s", key.rid, key.attempt, key.hop, reason)
-            self._end(run, "cancelled", CANCELLED if run.first_at is not None else None)
+            self.end(run, "cancelled", CANCELLED if run.first_at is not None else None)
 
     def abandon(self, gateway: str) -> None:
         """Nobody waits for this gateway's work any more."""
         for run in self._ledger.of_gateway(gateway):
-            self._end(run, "cancelled", None)
+            self.end(run, "cancelled", None)
 
     def end_overdue(self) -> None:
-        """End what is past its deadline."""
-        for run in self._ledger.overdue(self._clock.monotonic()):
-            self._end(run, "expired", DEADLINE_EXCEEDED)
+        """End what is past its deadline, or past what a half of a request may take."""
+        now = self._clock.monotonic()
+        for run in self._ledger.overdue(now):
+            self.end(run, "expired", DEADLINE_EXCEEDED)
+        self.pairs.look_at_the_time(now)
 
     def end_all(self) -> None:
         """End everything: the process leaves. What has no first token yet is refused, and runs elsewhere."""
         for run in list(self._ledger.in_hand.values()):
             if run.first_at is None:
-                self._end(run, "refused", None)
+                self.end(run, "refused", None)
             else:
-                self._end(run, "failed", SHUT_DOWN)
+                self.end(run, "failed", SHUT_DOWN)
 
-    def _end(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
+    def end(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
+        """End it early, wherever it is; nothing for what has an outcome."""
         if run.outcome is None:
             self._fail(run, outcome, failure)
-            if self._bodies.stop(run.key):  # the engine has not heard of it
+            if self._bodies.stop(run.key) or self.pairs.is_waiting(run):  # the engine has not heard of it
                 self._release(run, NO_USAGE)
             else:
                 self._engine.abort(run.engine_id)
+
+    def close(self, run: Run, outcome: Outcome, failure: Failure | None) -> None:
+        """It ends, and the engine does not have it (any more)."""
+        self._fail(run, outcome, failure)
+        self._bodies.stop(run.key)
+        self._release(run, NO_USAGE)

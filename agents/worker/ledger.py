@@ -30,7 +30,7 @@ class Work:
     engine's final piece.
     """
 
-    __slots__ = ("deadline_at", "first_at", "gateway", "key", "outcome", "output_tokens", "pulled_at")
+    __slots__ = ("deadline_at", "first_at", "gateway", "handover", "key", "outcome", "output_tokens", "pulled_at")
 
     def __init__(self, key: WorkKey, gateway: str, pulled_at: float, deadline_at: float) -> None:
         self.key = key
@@ -40,6 +40,7 @@ class Work:
         self.first_at: float | None = None
         self.outcome: Outcome | None = None
         self.output_tokens = 0
+        self.handover: Literal["", "taken", "lost"] = ""
 
 
 W = TypeVar("W", bound=Work)
@@ -64,7 +65,7 @@ class Ledger(Generic[W]):
         A duplicate comes first: refusing a copy of what runs here would make dispatch place it again. Then aborts:
         whoever aborted it does not want it elsewhere either, as `refused` would.
         """
-        if self._is_known(key):
+        if self.is_known(key):
             return "duplicate"
         if self._aborted and key in self._aborted:
             return "cancelled"
@@ -86,14 +87,15 @@ class Ledger(Generic[W]):
     def abort(self, key: WorkKey, now: float) -> W | None:
         """The work to end; or None, and what is not here yet will be refused when it comes."""
         work = self.in_hand.get(key)
-        if work is None and not self._is_known(key):
+        if work is None and not self.is_known(key):
             self._aborted[key] = now
             self._aborted.move_to_end(key)
             if len(self._aborted) > REMEMBER_ABORTED_COUNT:
                 self._aborted.popitem(last=False)
         return work
 
-    def _is_known(self, key: WorkKey) -> bool:
+    def is_known(self, key: WorkKey) -> bool:
+        """It is here, or was here until lately."""
         if key in self.in_hand:
             return True
         ended = self._ended.get(key)  # refused work never ran: a later copy of it may
@@ -105,7 +107,8 @@ class Ledger(Generic[W]):
         del self.in_hand[work.key]
         started = work.first_at is not None
         ttft_s = work.first_at - work.pulled_at if work.first_at is not None else 0.0
-        return self._remember(Finished(work.key, outcome, started, usage, ttft_s, now - work.pulled_at), now)
+        duration_s = now - work.pulled_at
+        return self._remember(Finished(work.key, outcome, started, usage, ttft_s, duration_s, work.handover), now)
 
     def refuse(self, key: WorkKey, outcome: Outcome, now: float) -> Finished:
         """It never ran here."""

@@ -68,6 +68,9 @@ class Worker:
         me, subjects = self._identity, self._bus.subjects
         async with asyncio.TaskGroup() as tasks:
             control = await self._bus.signals.subscribe(subjects.control(me.namespace, me.pod), self._control.on_signal)
+            handover = await self._bus.signals.subscribe(
+                subjects.handover(me.namespace, me.pod), self._driver.pairs.on_signal
+            )
             consumption = await self._bus.queue.consume(
                 self._consumer(), self._driver.on_work, credits=self._info.slots
             )
@@ -80,9 +83,11 @@ class Worker:
             await self._leave()
             await consumption.stop()
             await control.close()
+            await handover.close()
             for chore in chores:
                 chore.cancel()
         await self._sender.flush()
+        await self._driver.pairs.counterparts.close()
 
     def drain(self) -> None:
         """Take no more work: what still comes is refused, which sends it to another pod at once."""
@@ -106,6 +111,7 @@ class Worker:
             tpot_s=self._reporter.tpot_s.value(),
             adapters=list(load.adapters),
             frame_numbers=self._books.outbox.numbers(now),
+            bootstrap=self._info.bootstrap,
         )
 
     def _consumer(self) -> Consumer:
@@ -160,3 +166,4 @@ class Worker:
         now = self._clock.monotonic()
         self._ledger.forget(now)
         self._books.replay.forget(now)
+        self._driver.pairs.forget(now)

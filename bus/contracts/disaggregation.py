@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from matrixinfer.bus.contracts.frames import Failure
 from matrixinfer.bus.contracts.load import WorkKey
 
 Connector = Literal["sglang", "nixl", "mooncake", "lmcache", "http"]
@@ -51,12 +52,14 @@ class Counterpart(msgspec.Struct, frozen=True, array_like=True):
 
 class Handed(msgspec.Struct, frozen=True, array_like=True, tag="handed"):
     """To the decode agent of `boot`: the prefill of `key` (the decode half's) is done, here is what its engine said
-    (`kv_transfer_params` as JSON; nothing where the connector has none). Or it never will be, for the reason `lost`."""
+    (`kv_transfer_params` as JSON; nothing where the connector has none). Or it never will be, for the reason `lost`;
+    `fault` is there when the request itself is the reason: no other engine would take it either."""
 
     key: WorkKey
     boot: str
     params: bytes = b""
     lost: str = ""
+    fault: Failure | None = None
 
 
 class Parted(msgspec.Struct, frozen=True, array_like=True, tag="parted"):

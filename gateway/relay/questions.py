@@ -89,7 +89,7 @@ class Questions:
             log.warning("dispatch does not know request %s: publishing it again", exchange.rid)
             await self._republish(exchange)
         elif finding is Finding.FETCH:
-            key = WorkKey(exchange.rid, envelope.attempt, answer.hop)
+            key = WorkKey(exchange.rid, envelope.attempt, answer.hop, answer.phase)
             exchange.fetching_from = (envelope.namespace, answer.pod)
             await self.ask_agent(exchange.fetching_from, {key: exchange})
         elif finding is Finding.LOST:

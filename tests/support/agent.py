@@ -10,6 +10,7 @@ from typing import cast
 import msgspec
 
 from matrixinfer.agents.engines.port import Emit, EngineInfo, EngineLoad, Job, Piece
+from matrixinfer.agents.worker.counterparts import LAST_WORDS_S
 from matrixinfer.agents.worker.identity import Identity
 from matrixinfer.agents.worker.worker import Worker
 from matrixinfer.bus.bus import Bus
@@ -116,6 +117,7 @@ class AgentHouse:
         self.engine = ScriptedEngine(slots)
         self.events: list[LoadEvent] = []
         self.stop = asyncio.Event()
+        self._drain_s = drain_s
         self.worker = Worker(
             ME, self.bus, self.engine, self.engine.info, served_model="m", drain_s=drain_s, replay_bytes=replay_bytes
         )
@@ -134,6 +136,8 @@ class AgentHouse:
         for rid in self.engine.active:
             self.engine.finish(rid)
         await self.settle()
+        if not self.running.done():  # it waits for another agent
+            await self.clock.advance(self._drain_s + LAST_WORDS_S)
         await self.running
 
     async def settle(self) -> None:

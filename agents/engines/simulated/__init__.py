@@ -1,9 +1,9 @@
 """An engine without a model: real queueing, continuous batching, prefix cache and latency, and made-up words.
 
 Here belong: the pure core (`batching`, `prefix_cache`, `told_cache`), which a simulator of a whole platform uses as
-well, what turns bodies into its requests (`prompts`) and tokens into OpenAI's bytes (`answers`), and the shell that
-runs it on a clock (`engine`). Here does not belong: anything of the bus or of pods. The registry of engines imports it,
-and simulators.
+well, what turns bodies into its requests (`prompts`, `kv_fields`) and tokens into OpenAI's bytes (`answers`), the shell
+that runs it on a clock (`engine`), and the ways of computed prompts between engines (`kv_outlet`, `stored_blocks`).
+Here does not belong: anything of the bus or of pods. The registry of engines imports it, and simulators.
 """
 
 from __future__ import annotations

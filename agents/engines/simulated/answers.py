@@ -82,15 +82,15 @@ class Answer:
             return reason + _DONE
         return b"".join((reason, self._usage_head, b'],"usage":', msgspec.json.encode(_usage(usage)), b"}\n\n", _DONE))
 
-    def whole(self, usage: Usage) -> bytes:
-        """The answer in one."""
+    def whole(self, usage: Usage, **more: Any) -> bytes:
+        """The answer in one, with `more` fields."""
         text = b"".join(_PIECES[(self._first + i * self._step) % _COUNT] for i in range(usage.output_tokens)).decode()
         choice: dict[str, Any] = {"index": 0, "logprobs": None, "finish_reason": self._finish}
         if self._chat:
             choice["message"] = {"role": "assistant", "content": text}
         else:
             choice["text"] = text
-        return msgspec.json.encode({**self._head, "choices": [choice], "usage": _usage(usage)})
+        return msgspec.json.encode({**self._head, "choices": [choice], "usage": _usage(usage), **more})
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

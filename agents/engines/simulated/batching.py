@@ -41,12 +41,18 @@ class Speed:
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """One generation: `blocks` are the chained hashes of the prompt's whole blocks. The rest is the model's own."""
+    """One generation: `blocks` are the chained hashes of the prompt's whole blocks. The rest is the model's own.
+
+    `received_tokens` of the prompt were computed elsewhere, and are here. One that `lingers` keeps its room when it is
+    done, until `let_go`: another engine fetches what was computed.
+    """
 
     key: str
     prompt_tokens: int
     output_tokens: int
     blocks: tuple[bytes, ...] = ()
+    received_tokens: int = 0
+    lingers: bool = False
     cached_tokens: int = 0
     prefilled_tokens: int = 0
     produced_tokens: int = 0
@@ -149,6 +155,14 @@ class BatchingModel:
             self._gone.add(request)
         self.cache.release(request.held, request.private_tokens)
 
+    def let_go(self, request: Request, now: float) -> None:
+        """Free the room of a request that is done and lingered."""
+        self.cache.release(request.held, request.private_tokens)
+        if self._step is not None:
+            self._cut(now)
+        elif self._waiting:
+            self._begin(now)
+
     def catch_up(self, now: float) -> None:
         """Count the steps of a leap that are over by `now`; the rest of it goes on."""
         step = self._step
@@ -222,7 +236,8 @@ class BatchingModel:
     def _leave(self, done: list[Request]) -> None:
         for request in done:
             self._context_tokens -= request.context_tokens
-            self.cache.release(request.held, request.private_tokens)
+            if not request.lingers:
+                self.cache.release(request.held, request.private_tokens)
         self._decoding = [request for request in self._decoding if not request.is_done]
 
     def _begin(self, now: float) -> None:
@@ -262,5 +277,6 @@ class BatchingModel:
                 return
             self._waiting.popleft()
             request.held, request.private_tokens = hit, private_tokens
-            request.cached_tokens = request.prefilled_tokens = cached_tokens
+            request.cached_tokens = cached_tokens
+            request.prefilled_tokens = max(cached_tokens, min(request.received_tokens, request.prompt_tokens - 1))
             self._prefilling.append(request)

@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
+from typing import Any
 
 from matrixinfer.agents.engines import failures
 from matrixinfer.agents.engines.errors import StartFailed
 from matrixinfer.agents.engines.port import Emit, EngineInfo, EngineLoad, Job, Piece
 from matrixinfer.agents.engines.simulated.answers import Answer
 from matrixinfer.agents.engines.simulated.batching import BatchingModel, Request, Speed
+from matrixinfer.agents.engines.simulated.kv_fields import Fetch, HandOver
+from matrixinfer.agents.engines.simulated.kv_fields import read as read_kv_fields
+from matrixinfer.agents.engines.simulated.kv_fields import where as where_it_is
+from matrixinfer.agents.engines.simulated.kv_outlet import KvOutlet, LostPrefill, fetch
 from matrixinfer.agents.engines.simulated.prefix_cache import PrefixCache
 from matrixinfer.agents.engines.simulated.prompts import Prompt, named_by_others, read
 from matrixinfer.agents.engines.simulated.settings import SimulatedConfig
+from matrixinfer.agents.engines.simulated.stored_blocks import StoredBlocks
 from matrixinfer.agents.engines.simulated.told_cache import ToldCache
+from matrixinfer.bus.background import end, spawn
 from matrixinfer.bus.block_hashes import BLOCK_TOKENS
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.contracts.cache import BlocksStored, CacheChange
@@ -29,9 +37,9 @@ SILENT_STEPS_PER_TURN = 32
 
 
 class _Running:
-    """A job in the model."""
+    """A job in the model, or whose prompt comes from elsewhere first (`coming`)."""
 
-    __slots__ = ("answer", "emit", "include_usage", "request", "stream")
+    __slots__ = ("answer", "coming", "emit", "hand_over", "include_usage", "request", "stored_tokens", "stream")
 
     def __init__(self, request: Request, answer: Answer, emit: Emit, stream: bool, include_usage: bool) -> None:
         self.request = request
@@ -39,6 +47,9 @@ class _Running:
         self.emit = emit
         self.stream = stream
         self.include_usage = include_usage
+        self.coming: asyncio.Task[None] | None = None
+        self.hand_over: HandOver | None = None
+        self.stored_tokens = 0
 
 
 class SimulatedEngine:
@@ -55,14 +66,29 @@ class SimulatedEngine:
         self._work = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self._closed = False
+        self._stored = StoredBlocks(Path(config.shared_cache)) if config.shared_cache else None
+        self._outlet = KvOutlet(
+            clock,
+            config.kv_transfer_tokens_per_s,
+            hold_s=config.kv_hold_s,
+            wait_s=config.kv_wait_s,
+            let_go=self._let_go,
+        )
 
     async def start(self) -> EngineInfo:
         if self._closed:
             raise StartFailed("this engine was closed; make a new one")
-        await self._clock.sleep(self._config.time_to_load_s)
+        config, tells_cache, bootstrap = self._config, self._config.block_tokens == BLOCK_TOKENS, ""
+        await self._clock.sleep(config.time_to_load_s)
+        if config.disaggregation == "prefill":
+            try:
+                await self._outlet.open(config.host)
+            except OSError as error:
+                raise StartFailed(f"cannot listen on host {config.host!r} for decode engines: {error}") from error
+            bootstrap = "{}:{}".format(*self._outlet.address)
         self._start_runner()
-        config, tells_cache = self._config, self._config.block_tokens == BLOCK_TOKENS
-        return EngineInfo("Simulated", self._served_model, config.slots, config.kv_capacity_tokens, tells_cache)
+        name, slots, capacity_tokens = self._served_model, config.slots, config.kv_capacity_tokens
+        return EngineInfo("Simulated", name, slots, capacity_tokens, tells_cache, bootstrap)
 
     def generate(self, job: Job, emit: Emit) -> None:
         failure = self._begin(job, emit)
@@ -72,7 +98,12 @@ class SimulatedEngine:
     def abort(self, rid: str) -> None:
         running = self._running.pop(rid, None)
         if running is not None:
-            self._model.abort(running.request, self._clock.monotonic())
+            if running.coming is not None:
+                running.coming.cancel()
+            else:
+                self._model.abort(running.request, self._clock.monotonic())
+            if running.hand_over is not None:
+                self._outlet.withdraw(running.hand_over.name)
             _end(running.emit, failures.cancelled())
 
     def load(self) -> EngineLoad:
@@ -91,7 +122,10 @@ class SimulatedEngine:
 
     async def close(self) -> None:
         self._closed = True
+        coming = [running.coming for running in self._running.values() if running.coming is not None]
         self._end_all(failures.engine_closed())
+        await end(coming)
+        await self._outlet.close()
         runner, self._runner = self._runner, None
         if runner is not None:
             runner.cancel()
@@ -116,6 +150,9 @@ class SimulatedEngine:
             return prompt
         if job.block_hashes and self._config.block_tokens == BLOCK_TOKENS:
             prompt = named_by_others(prompt, job.block_hashes)
+        elsewhere = read_kv_fields(job.body, self._config.disaggregation, job.rid)
+        if isinstance(elsewhere, Failure):
+            return elsewhere
         request, finish = self._request(job.rid, prompt)
         if not self._model.can_ever_fit(request):
             needed_tokens = request.prompt_tokens + request.output_tokens
@@ -131,10 +168,59 @@ class SimulatedEngine:
         )
         if job.stream:
             answer.begin_stream()
-        self._running[job.rid] = _Running(request, answer, emit, job.stream, prompt.include_usage)
-        self._model.submit(request, self._clock.monotonic())
-        self._work.set()
+        running = _Running(request, answer, emit, job.stream, prompt.include_usage)
+        self._running[job.rid] = running
+        if isinstance(elsewhere, Fetch):
+            running.coming = spawn(self._fetch(running, elsewhere), "simulated-kv-fetch")
+            return None
+        if elsewhere is not None:
+            running.hand_over, request.lingers = elsewhere, True
+            self._outlet.promise(elsewhere.name)
+        self._find_stored(running)
         return None
+
+    def _submit(self, running: _Running) -> None:
+        running.coming = None
+        self._model.submit(running.request, self._clock.monotonic())
+        self._work.set()
+
+    # -- prompts that were computed elsewhere, or are for others
+    def _find_stored(self, running: _Running) -> None:
+        """Load what other engines stored of the prompt, if that is more than what is here."""
+        request, block_tokens = running.request, self._config.block_tokens
+        limit = (request.prompt_tokens - 1) // block_tokens
+        stored = self._stored.hit(request.blocks[:limit]) if self._stored is not None else 0
+        missing = stored - self._model.cache.hit(request.blocks[:stored])
+        if missing:
+            request.received_tokens = running.stored_tokens = stored * block_tokens
+        if not missing or not self._config.kv_transfer_tokens_per_s:
+            self._submit(running)
+            return
+        pause_s = missing * block_tokens / self._config.kv_transfer_tokens_per_s
+        running.coming = spawn(self._load(running, pause_s), "simulated-kv-load")
+
+    async def _load(self, running: _Running, pause_s: float) -> None:
+        await self._clock.sleep(pause_s)
+        if self._running.get(running.request.key) is running:
+            self._submit(running)
+
+    async def _fetch(self, running: _Running, source: Fetch) -> None:
+        lost = ""
+        try:
+            running.request.received_tokens = await fetch(source)
+        except LostPrefill as error:
+            lost = str(error)
+        if self._running.get(running.request.key) is not running:  # aborted meanwhile
+            return
+        if lost:
+            del self._running[running.request.key]
+            _end(running.emit, failures.engine_failed(lost))
+        else:
+            self._submit(running)
+
+    def _let_go(self, request: Request) -> None:
+        self._model.let_go(request, self._clock.monotonic())
+        self._work.set()
 
     def _request(self, rid: str, prompt: Prompt) -> tuple[Request, str]:
         """The model's request, and why its answer will end: by the client's limit, or by itself."""
@@ -145,8 +231,11 @@ class SimulatedEngine:
 
     def _end_all(self, failure: Failure) -> None:
         for running in self._running.values():
+            if running.coming is not None:
+                running.coming.cancel()
             _end(running.emit, failure)
         self._running.clear()
+        self._outlet.forget_all()
         self._model = self._new_model()
         self._told.replace(self._model.cache)
 
@@ -186,9 +275,11 @@ class SimulatedEngine:
             if running is None or running.request is not request:  # aborted by another's emit in this very step
                 continue
             count = request.produced_tokens
+            if count == 1 and self._stored is not None:
+                self._stored.store(request.blocks)
             if count >= request.output_tokens:
                 del self._running[request.key]
-                running.emit(_last_piece(running))
+                running.emit(_last_piece(running, self._handed_over(running)))
             elif not running.stream:
                 continue
             elif count > 1:
@@ -198,17 +289,29 @@ class SimulatedEngine:
             emitted = True
         return emitted
 
+    def _handed_over(self, running: _Running) -> dict[str, Any]:
+        """What the answer says more, now that the prompt can be fetched."""
+        hand_over, request, outlet = running.hand_over, running.request, self._outlet
+        if hand_over is None:
+            return {}
+        outlet.computed(hand_over.name, request)
+        if not hand_over.tells_where:
+            return {}
+        blocks = -(-request.prompt_tokens // self._config.block_tokens)
+        return {"kv_transfer_params": where_it_is(hand_over.name, outlet.engine_id, outlet.address, blocks)}
+
 
 def _end(emit: Emit, failure: Failure) -> None:
     """Emit soon: never inside the call that found the failure."""
     asyncio.get_running_loop().call_soon(emit, failures.final(failure))
 
 
-def _last_piece(running: _Running) -> Piece:
+def _last_piece(running: _Running, more: dict[str, Any]) -> Piece:
     request, answer = running.request, running.answer
-    usage = Usage(request.prompt_tokens, request.cached_tokens, request.produced_tokens)
+    cached_tokens = max(request.cached_tokens, running.stored_tokens)
+    usage = Usage(request.prompt_tokens, cached_tokens, request.produced_tokens)
     if not running.stream:
-        return Piece(answer.whole(usage), tokens=usage.output_tokens, final=True, usage=usage)
+        return Piece(answer.whole(usage, **more), tokens=usage.output_tokens, final=True, usage=usage)
     first = answer.role_chunk() if request.produced_tokens == 1 else b""
     data = first + answer.chunk(request.produced_tokens - 1) + answer.end_of_stream(usage, running.include_usage)
     return Piece(data, tokens=1, final=True, usage=usage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,26 @@ class SimulatedConfig(EngineConfig):
 
     time_to_load_s: float = Field(default=0.0, ge=0)
     """How long the start takes, in seconds."""
+
+    disaggregation: Literal["none", "prefill", "decode"] = "none"
+    """`prefill`: compute prompts for other engines that ask for it, and hand them over; `decode`: fetch prompts that
+    others computed. A request that says nothing of this is an ordinary one everywhere; with `none` all are."""
+
+    host: str = "127.0.0.1"
+    """Where an engine that hands prompts over listens, on a free port, and where it says that others find it."""
+
+    kv_transfer_tokens_per_s: float = Field(default=0.0, ge=0)
+    """Speed at which a computed prompt comes from another engine, or from `shared_cache`; 0 means: takes no time."""
+
+    kv_hold_s: float = Field(default=60.0, gt=0)
+    """How long a computed prompt keeps its room when nobody fetches it, in seconds."""
+
+    kv_wait_s: float = Field(default=30.0, gt=0)
+    """How long who fetches a prompt waits for it to be begun, in seconds: both halves are sent at the same time."""
+
+    shared_cache: str = ""
+    """Folder in which several engines keep the names of prompt blocks, as if they stored them in one LMCache server;
+    empty: none. Engines of one folder must have the same `block_tokens`."""
 
     @model_validator(mode="after")
     def _a_batch_holds_every_slot(self) -> Self:
