@@ -73,22 +73,22 @@ class Pairing:
         self, request: Request, halves: Halves, cached: Mapping[str, float], now: float
     ) -> list[tuple[float, Pod, Pod, Costs]]:
         """Every pair of one group, with what it costs in all and in part."""
-        prompt_tokens = request.prompt_tokens
-
-        def uncached(pod: Pod) -> int:
-            return max(0, prompt_tokens - int(cached.get(pod.name, 0)))
-
         by_group: defaultdict[str, list[tuple[Pod, float]]] = defaultdict(list)
         for pod in halves.prefill:
-            by_group[pod.pd_group].append((pod, self._ttft.cost_s(pod, uncached(pod), now)))
+            by_group[pod.pd_group].append((pod, self._ttft.cost_s(pod, uncached_tokens(request, pod, cached), now)))
         pairs = []
         for decode in halves.decode:
-            tokens, decode_s = uncached(decode), self._ttft.load_s(decode)
+            tokens, decode_s = uncached_tokens(request, decode, cached), self._ttft.load_s(decode)
             for prefill, prefill_s in by_group[decode.pd_group]:
                 close = closeness(prefill.topology, decode.topology)
                 costs = Costs(prefill_s, self._transfer.seconds(tokens, close, now), decode_s)
                 pairs.append((sum(costs), prefill, decode, costs))
         return pairs
+
+
+def uncached_tokens(request: Request, pod: Pod, cached: Mapping[str, float]) -> int:
+    """Of the prompt, those that the pod would have to compute or to get."""
+    return max(0, request.prompt_tokens - int(cached.get(pod.name, 0)))
 
 
 def _few(halves: Halves, cached: Mapping[str, float], rng: Rng) -> Halves:

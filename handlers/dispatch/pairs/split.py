@@ -1,8 +1,9 @@
 """Whole or in two halves? A pool with prefill and decode pods splits what is worth it, and serves the rest on one pod.
 
 A remote prefill spares those who decode a long pause, and costs a transfer and a second slot: so in mode `auto` a short
-prompt, or one of which nearly all is cached where it is decoded, stays whole (conditional disaggregation). Where no
-prefill pod serves at all, and after pairs that failed, a request is decoded alone, by pods that can.
+prompt, or one of which nearly all is cached where it is decoded, stays whole (conditional disaggregation); and so does
+any where the prefill pods are so far behind that to hold up those who decode costs less. Where no prefill pod serves at
+all, and after pairs that failed, a request is decoded alone, by pods that can.
 """
 
 from __future__ import annotations
@@ -14,14 +15,23 @@ from enum import Enum
 from matrixinfer.bus.contracts.disaggregation import Disaggregation
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.fleet import Fleet
-from matrixinfer.handlers.dispatch.pairs.pairing import Halves, Pairing
+from matrixinfer.handlers.dispatch.pairs.pairing import LOOKED_AT, Halves, Pairing, uncached_tokens
 from matrixinfer.handlers.dispatch.pairs.roles import DECODE, PREFILL, serves_alone
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
+from matrixinfer.handlers.dispatch.scheduling.candidates import candidates
 from matrixinfer.handlers.dispatch.scheduling.port import Choice, Scheduler
+from matrixinfer.handlers.dispatch.scheduling.scorers.predicted_ttft import PredictedTtft, PredictedTtftParameters
 
 LOST_HANDOVERS = 2
 """Pairs that may fail for one request before it is tried without."""
+
+DECODING_WEIGHT = 0.25
+"""What a second of prefill at a decode pod counts for each that decodes there. More than among pods that do both: these
+were set apart so that nobody is held up."""
+
+BETTER_ALONE = 2.0
+"""So many times less it must cost: what a prefill does to those who come to decode later is not in the costs."""
 
 Suitable = Callable[[Sequence[Pod]], Sequence[Pod]]
 """Those of some pods that a request placed before may go to; never none of some."""
@@ -47,6 +57,7 @@ class Split:
         self._scheduler = scheduler
         self._rng = rng
         self._pairing = Pairing(fleet.transfer)
+        self._alone = PredictedTtft(PredictedTtftParameters(decoding_weight=DECODING_WEIGHT))
         self._looked_at = -math.inf
         self._can_alone = self._has_pair = False
 
@@ -62,12 +73,23 @@ class Split:
         if plan.mode == "auto" and (near := _with_most_of_it(request, alone, cached, plan.threshold_tokens)):
             return self._whole(request, suitable(near), now)
         pair = self._pair(request, pods, suitable, cached, now)
-        if isinstance(pair, Choice):
-            return pair
-        undisturbed = [pod for pod in alone if pod.role != DECODE or not pod.used]
-        if plan.mode == "auto" and undisturbed:  # better than to wait: nobody decodes there who would be held up
-            return self._whole(request, suitable(undisturbed), now)
+        if plan.mode == "auto" and (better := self._better_alone(request, alone, pair, cached, now)):
+            return self._whole(request, suitable(better), now)
+        if isinstance(pair, Choice) and pair.prefill is not None:
+            self._scheduler.learn(request, pair.prefill, now)
+            self._scheduler.learn(request, pair.pod, now)
         return pair
+
+    def _better_alone(
+        self, request: Request, pods: Sequence[Pod], pair: Choice | Wait, cached: Mapping[str, float], now: float
+    ) -> list[Pod]:
+        """Pods that can do it for much less than the pair costs, with what it costs those who decode there. While no
+        pair has room: those where nobody decodes who would be held up."""
+        if isinstance(pair, Wait):
+            return [pod for pod in pods if pod.role != DECODE or not pod.used]
+        few = candidates(pods, cached, frozenset(), LOOKED_AT, self._rng)
+        most_s = sum(pair.candidates[0].scores.values()) / BETTER_ALONE
+        return [pod for pod in few if self._alone.cost_s(pod, uncached_tokens(request, pod, cached), now) < most_s]
 
     def _is_hopeless(self, request: Request, plan: Disaggregation, now: float) -> bool:
         """Is it of no use to wait for a pair, while some pod can serve it alone?"""
@@ -94,11 +116,7 @@ class Split:
         if not (prefillers and decoders):
             return Wait.REFUSED
         choice = self._pairing.best(request, Halves(prefillers, decoders), cached, now, self._rng)
-        if choice is None or choice.prefill is None:
-            return Wait.FOR_ROOM
-        self._scheduler.learn(request, choice.prefill, now)
-        self._scheduler.learn(request, choice.pod, now)
-        return choice
+        return choice or Wait.FOR_ROOM
 
 
 def _with_most_of_it(

@@ -23,6 +23,9 @@ TraceOption = Annotated[
 WorkloadOption = Annotated[
     str | None, typer.Option("--workload", metavar="NAME", help=f"Or a made workload: {GENERATORS}.")
 ]
+PrefillPodsOption = Annotated[
+    int, typer.Option(min=0, metavar="N", help="So many of them only prefill, and the others decode.")
+]
 ScaleOption = Annotated[float, typer.Option("--rate-scale", help="2 is twice the load: times are divided by it.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of workloads and policies: the same seed, the same result.")]
 CompareOption = Annotated[
@@ -53,6 +56,7 @@ def simulate(
     trace: TraceOption = None,
     workload: WorkloadOption = None,
     pods: Annotated[int, typer.Option(min=1, help="How many, each with one engine.")] = 4,
+    prefill_pods: PrefillPodsOption = 0,
     rate_scale: ScaleOption = 1.0,
     seed: SeedOption = 0,
     compare: CompareOption = "default",
@@ -78,7 +82,9 @@ def simulate(
     _check_positive(("--rate-scale", rate_scale), ("--slo-ttft", slo_ttft), ("--slo-tpot", slo_tpot))
     if patience is not None:
         _check_positive(("--patience", patience))
-    options = Options(pods, seed, _engine(engine or ()), Slo(slo_ttft, slo_tpot), patience)
+    if prefill_pods >= pods:
+        raise CliError(f"--prefill-pods {prefill_pods}: expected fewer than --pods ({pods}), the others decode")
+    options = Options(pods, seed, _engine(engine or ()), Slo(slo_ttft, slo_tpot), patience, prefill_pods)
     names = chosen(compare)
     offered = _offered(trace, workload, seed=seed, pods=pods, limit=limit, rate_scale=rate_scale)
     _show(_compared(offered, names, options), offered, options, json, chart)

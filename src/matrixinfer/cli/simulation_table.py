@@ -35,9 +35,13 @@ def headline(comparison: Comparison, offered: Workload, options: Options) -> str
     arrivals = offered.arrivals
     span_s = arrivals[-1].at - arrivals[0].at
     load = f"{offered.concurrency} at once" if offered.concurrency else f"{len(arrivals) / (span_s or 1.0):.3g}/s"
+    pods = f"{options.pods} pods"
+    if options.prefill_pods:
+        pods += f" ({options.prefill_pods} prefill, {options.pods - options.prefill_pods} decode)"
+    good = f"first token within {options.slo.ttft_s:g} s, then {options.slo.tpot_s * 1e3:g} ms apart"
     return (
-        f"{comparison.workload}: {len(arrivals)} requests, {load}, {options.pods} pods; good: first token within "
-        f"{options.slo.ttft_s:g} s, then {options.slo.tpot_s * 1e3:g} ms apart; {comparison.events_per_s:,.0f} events/s"
+        f"{comparison.workload}: {len(arrivals)} requests, {load}, {pods}; good: {good}; "
+        f"{comparison.events_per_s:,.0f} events/s"
     )
 
 

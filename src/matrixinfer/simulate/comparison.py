@@ -22,13 +22,21 @@ Progress = Callable[[str, int], None]
 
 
 class Options(msgspec.Struct, frozen=True):
-    """`patience_s`: after so long without a first token the client leaves; None: it waits for ever."""
+    """`prefill_pods` of the `pods` compute prompts for the others, which decode; 0: every pod does both.
+    `patience_s`: after so long without a first token the client leaves; None: it waits for ever."""
 
     pods: int = 4
     seed: int = 0
     engine: SimulatedConfig = H100_7B
     slo: Slo = Slo()
     patience_s: float | None = None
+    prefill_pods: int = 0
+
+    def new_pods(self) -> list[SimulatedPod]:
+        roles = ["prefill" if index < self.prefill_pods else "decode" for index in range(self.pods)]
+        if not self.prefill_pods:
+            roles = ["server"] * self.pods
+        return [SimulatedPod(index, self.engine, role) for index, role in enumerate(roles)]
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -54,7 +62,7 @@ def run(
     workload: Workload, name: str, options: Options, progress: Callable[[int], None] = lambda ended: None
 ) -> tuple[list[Life], int]:
     """One policy: what became of each request, and how many events it took. The same arguments, the same answer."""
-    pods = [SimulatedPod(index, options.engine) for index in range(options.pods)]
+    pods = options.new_pods()
     policy = POLICIES[name](Setting(pods, Random(options.seed), options.patience_s))
     loop = Loop(workload, pods, policy, options.patience_s)
     return loop.run(progress), loop.events

@@ -87,6 +87,8 @@ class Immediate:
 
     def __init__(self, gateway: Gateway, balancer: Balancer) -> None:
         self.period_s = balancer.period_s
+        self.first_pod = gateway.pods[0].index
+        """Where its pods begin among all of them, which are numbered through."""
         self._in_flight = gateway.in_flight
         self._balancer = balancer
         self._bound: dict[str, int] = {}
@@ -96,7 +98,7 @@ class Immediate:
         if index is not None:
             self._in_flight[index] += 1
             self._bound[arrival.rid] = index
-        return [Verdict(arrival, index)]
+        return [Verdict(arrival, None if index is None else self.first_pod + index)]
 
     def heard(self, news: News, now: float) -> list[Verdict]:
         for life in news.started:

@@ -15,7 +15,8 @@ End = Literal["", "finished", "refused", "cancelled"]
 @dataclass(eq=False, slots=True)
 class Life:
     """Times are virtual seconds, nan as long as it did not happen. `sent_at` is later than `arrival.at` in a closed
-    loop only. `pod` is the index of the pod that runs it, -1 before."""
+    loop only. `pod` is the index of the pod that runs it, -1 before. On a pair it is the one that decodes; `prefill` is
+    then what the other one, `prefill_pod`, computes or has computed."""
 
     arrival: Arrival
     sent_at: float = math.nan
@@ -24,6 +25,8 @@ class Life:
     pod: int = -1
     request: Request | None = None
     end: End = ""
+    prefill_pod: int = -1
+    prefill: Request | None = None
 
     @property
     def ttft_s(self) -> float:
@@ -37,4 +40,6 @@ class Life:
 
     @property
     def cached_tokens(self) -> int:
-        return self.request.cached_tokens if self.request is not None else 0
+        """Of the prompt, at the pod that computed the rest of it."""
+        computed = self.prefill or self.request
+        return computed.cached_tokens if computed is not None else 0

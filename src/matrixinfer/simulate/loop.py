@@ -46,6 +46,8 @@ class Loop:
         self._next_life = 0
         self._under_way = self._ended = 0
         self._held_back: deque[Life] = deque()
+        self._decode_pods: dict[str, int] = {}
+        """Of requests on pairs."""
         self._stepped_at = 0.0
         self._steps_planned = [math.nan] * len(pods)
 
@@ -95,10 +97,10 @@ class Loop:
         if life.end or not math.isnan(life.first_token_at):
             return
         self._policy.cancel(life.arrival, now)
-        if life.pod >= 0:
-            pod = self._pods[life.pod]
-            pod.abort(life, now)
-            self._plan_step(pod)
+        for index in (life.prefill_pod, life.pod):
+            if index >= 0:
+                self._pods[index].abort(life, now)
+                self._plan_step(self._pods[index])
         self._end(life, "cancelled", now)
 
     def _end(self, life: Life, end: End, now: float) -> None:
@@ -115,17 +117,39 @@ class Loop:
 
     # -- decisions
     def _obey(self, verdicts: Iterable[Verdict], now: float) -> None:
-        for arrival, index in verdicts:
-            life = self._by_rid[arrival.rid]
-            if index is None:
+        for verdict in verdicts:
+            life = self._by_rid[verdict.arrival.rid]
+            if verdict.pod is None:
                 self._end(life, "refused", now)
-                continue
-            pod = self._pods[index]
-            if pod.submit(life, now):
-                self._plan_step(pod)
+            elif verdict.prefill is None:
+                self._submit(life, self._pods[verdict.pod], now)
             else:
-                self._policy.cancel(arrival, now)
-                self._end(life, "refused", now)
+                self._prefill(life, self._pods[verdict.prefill], verdict.pod, now)
+
+    def _submit(self, life: Life, pod: SimulatedPod, now: float) -> None:
+        self._began(life, pod, pod.submit(life, now), now)
+
+    def _prefill(self, life: Life, pod: SimulatedPod, decode_pod: int, now: float) -> None:
+        self._decode_pods[life.arrival.rid] = decode_pod
+        self._began(life, pod, pod.prefill(life, now), now)
+
+    def _began(self, life: Life, pod: SimulatedPod, fits: bool, now: float) -> None:
+        if fits:
+            self._plan_step(pod)
+        else:
+            self._policy.cancel(life.arrival, now)
+            self._end(life, "refused", now)
+
+    def _transfer(self, life: Life, pod: SimulatedPod, now: float) -> None:
+        """From the pod that computed its prompt to the one that decodes it."""
+        to = self._pods[self._decode_pods[life.arrival.rid]]
+        self._at(pod.transfer_ends_at(life, to, now), partial(self._transferred, life, pod, to))
+
+    def _transferred(self, life: Life, pod: SimulatedPod, to: SimulatedPod, now: float) -> None:
+        pod.let_go(life, now)
+        self._plan_step(pod)
+        if not life.end:
+            self._submit(life, to, now)
 
     def _tick(self, now: float) -> None:
         if now - self._stepped_at > STUCK_AFTER_S and self._next_life == len(self.lives):
@@ -149,12 +173,15 @@ class Loop:
             return
         self._stepped_at = now
         self._steps_planned[pod.index] = math.nan
-        started, finished = pod.advance(now)
+        started, finished, prefilled = pod.advance(now)
         self._plan_step(pod)
-        if started or finished:
-            self._at(now + NEWS_DELAY_S, partial(self._tell, News(pod, started, finished)))
-            for life in finished:
-                self._end(life, "finished", now)
+        if not (started or finished or prefilled):
+            return
+        self._at(now + NEWS_DELAY_S, partial(self._tell, News(pod, started, finished, prefilled)))
+        for life in finished:
+            self._end(life, "finished", now)
+        for life in prefilled:
+            self._transfer(life, pod, now)
 
     def _tell(self, news: News, now: float) -> None:
         self._obey(self._policy.heard(news, now), now)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from matrixinfer.agents.worker.identity import Identity
 from matrixinfer.agents.worker.reporter import Reporter
 from matrixinfer.bus.contracts.control import Dumped
+from matrixinfer.bus.contracts.disaggregation import Connector, Disaggregation
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.frames import Usage
 from matrixinfer.bus.contracts.load import Finished, LoadEvent, Snapshot, WorkKey
@@ -33,6 +34,9 @@ HEARTBEAT_S = 0.5
 """How often an agent sends its whole state, changed or not."""
 
 _BOOT = "boot"
+_PD_GROUP = "group"
+_CONNECTOR: Connector = "nixl"
+"""With which decode pods can serve a request alone; how it moves the cache is the pods' to say."""
 _NO_LIMIT = 1_000_000
 _FOREVER_S = 1e9
 
@@ -62,7 +66,11 @@ class Platform:
         # The simulator asks no pod what it has, so there is nothing to verify.
         self._state = PoolState(DispatchSettings(verify_after_s=math.inf), queue, scheduler, rng)
         self._state.begin_reign(1, 0.0)
-        self._state.fleet.list_pods({pod.name: PoolPod("default", "simulated", pod.name) for pod in pods})
+        self._state.fleet.list_pods(
+            {pod.name: PoolPod("default", "simulated", pod.name, pod.role, _PD_GROUP) for pod in pods}
+        )
+        if any(pod.role != "server" for pod in pods):
+            self._state.split_by(Disaggregation(_CONNECTOR))
         for agent in self._agents:
             self._state.dumped(agent.pod.name, Dumped(_BOOT, 0, False, agent.snapshot(), []), 0.0, 0.0)
         self._state.end_catching_up()
@@ -81,6 +89,8 @@ class Platform:
             agent.started(life)
         for life in news.finished:
             agent.finished(life, now)
+        for life in news.prefilled:
+            agent.prefilled(life, now)
         return [*self._hear([agent], now), *self._place(now)]
 
     def tick(self, now: float) -> list[Verdict]:
@@ -122,9 +132,13 @@ class Platform:
     def _place(self, now: float) -> list[Verdict]:
         verdicts = []
         for placement in self._state.place(now, _NO_LIMIT):
+            rid, half, prefill = placement.work.rid, placement.prefill, None
             agent = self._by_name[placement.pod]
-            agent.waiting[placement.work.rid] = placement.work
-            verdicts.append(Verdict(self._arrivals.pop(placement.work.rid), agent.pod.index))
+            agent.waiting[rid] = placement.work
+            if half is not None:
+                prefiller = self._by_name[half.pod]
+                prefiller.waiting[rid], prefill = half.work, prefiller.pod.index
+            verdicts.append(Verdict(self._arrivals.pop(rid), agent.pod.index, prefill))
         return verdicts
 
     def _refused(self, effects: Effects) -> list[Verdict]:
@@ -149,7 +163,29 @@ class _Agent:
         arrival = life.arrival
         work = self._running.pop(arrival.rid)
         usage = Usage(arrival.prompt_tokens, life.cached_tokens, arrival.output_tokens)
-        finished = Finished(work, "completed", True, usage, life.ttft_s, life.ended_at - life.sent_at)
+        is_half = life.prefill is not None
+        self._report(
+            Finished(
+                work,
+                "completed",
+                True,
+                usage,
+                life.ttft_s,
+                life.ended_at - life.sent_at,
+                handover="taken" if is_half else "",
+            ),
+            now,
+        )
+
+    def prefilled(self, life: Life, now: float) -> None:
+        """Its half is done; the token that ended it is not the client's."""
+        arrival = life.arrival
+        work = self.waiting.pop(arrival.rid)
+        self.reporter.started(work)
+        usage = Usage(arrival.prompt_tokens, life.cached_tokens, 1)
+        self._report(Finished(work, "completed", True, usage, now - life.sent_at, now - life.sent_at), now)
+
+    def _report(self, finished: Finished, now: float) -> None:
         self.reporter.finished(finished)
         self.reporter.measure(finished, now)
 

@@ -24,6 +24,7 @@ from matrixinfer.simulate.baselines.round_robin import RoundRobin
 from matrixinfer.simulate.baselines.sglang_cache_aware import SglangCacheAware
 from matrixinfer.simulate.errors import BadChoice
 from matrixinfer.simulate.immediate import Balancer, Gateway, Immediate
+from matrixinfer.simulate.paired_immediate import PairedImmediate
 from matrixinfer.simulate.platform import Platform
 from matrixinfer.simulate.pods import SimulatedPod
 from matrixinfer.simulate.port import Policy
@@ -69,8 +70,14 @@ def _ours(setting: Setting, caches: ToldCaches | None) -> Policy:
 
 def _immediate(create: Callable[[Gateway], Balancer]) -> Creator:
     def make(setting: Setting) -> Policy:
-        gateway = Gateway(setting.pods, [0] * len(setting.pods), setting.rng)
-        return Immediate(gateway, create(gateway))
+        prefill = [pod for pod in setting.pods if pod.role == "prefill"]
+        answering = [pod for pod in setting.pods if pod.role != "prefill"]
+
+        def behind(pods: Sequence[SimulatedPod]) -> Immediate:
+            gateway = Gateway(pods, [0] * len(pods), setting.rng)
+            return Immediate(gateway, create(gateway))
+
+        return PairedImmediate(behind(prefill), behind(answering)) if prefill else behind(answering)
 
     return make
 

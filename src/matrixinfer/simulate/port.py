@@ -11,18 +11,21 @@ from matrixinfer.simulate.workload import Arrival
 
 
 class Verdict(NamedTuple):
-    """`arrival` goes to the pod of that index, now; None: it is refused."""
+    """`arrival` goes to the pod of that index, now; None: it is refused. With `prefill` it goes to a pair."""
 
     arrival: Arrival
     pod: int | None
+    prefill: int | None = None
 
 
 class News(NamedTuple):
-    """What one step of a pod's engine changed; a life may be in both lists. It comes a bus delay after the step."""
+    """What one step of a pod's engine changed; a life may be in both of the first two lists. `prefilled` are those
+    whose prompts it computed for another pod. It comes a bus delay after the step."""
 
     pod: SimulatedPod
     started: list[Life]
     finished: list[Life]
+    prefilled: list[Life]
 
 
 class Policy(Protocol):

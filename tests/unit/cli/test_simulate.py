@@ -61,6 +61,10 @@ def test_constants_of_the_engine_can_be_set() -> None:
         (("--trace", "/nowhere.jsonl"), "/nowhere.jsonl: No such file or directory"),
         (("--workload", "bogus"), "workload 'bogus' is not known; known are: shared-prefix-long"),
         (("--workload", "bursty", "--compare", "bogus"), "policy bogus is not known; known are: all, default"),
+        (
+            ("--workload", "bursty", "--pods", "2", "--prefill-pods", "2"),
+            "--prefill-pods 2: expected fewer than --pods",
+        ),
         (("--workload", "bursty", "--rate-scale", "0"), "--rate-scale: expected a number above 0, got 0"),
         (("--workload", "bursty", "--engine", "slots"), "expected FIELD=VALUE, such as slots=128"),
         (("--workload", "bursty", "--engine", "sloths=3"), "field 'sloths' is not known"),

@@ -42,9 +42,12 @@ workloads = st.builds(
 
 @settings(deadline=None, max_examples=15)
 @given(offered=workloads, patience_s=st.none() | st.floats(0.05, 1.0))
+@pytest.mark.parametrize("prefill_pods", [0, 1])
 @pytest.mark.parametrize("name", POLICIES)
-def test_every_request_ends_exactly_once(name: str, offered: Workload, patience_s: float | None) -> None:
-    lives, _ = run(offered, name, Options(pods=2, engine=SMALL, patience_s=patience_s))
+def test_every_request_ends_exactly_once(
+    name: str, prefill_pods: int, offered: Workload, patience_s: float | None
+) -> None:
+    lives, _ = run(offered, name, Options(pods=2, engine=SMALL, patience_s=patience_s, prefill_pods=prefill_pods))
     assert [life.arrival for life in lives] == list(offered.arrivals)
     for life in lives:
         fits = life.arrival.prompt_tokens + life.arrival.output_tokens <= SMALL.kv_capacity_tokens

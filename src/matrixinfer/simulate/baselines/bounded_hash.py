@@ -22,7 +22,9 @@ class BoundedHash(Balancer):
     def __init__(self, gateway: Gateway) -> None:
         self._in_flight = gateway.in_flight
         ring = sorted(
-            (_point(f"{pod.name}#{node}".encode()), pod.index) for pod in gateway.pods for node in range(VIRTUAL_NODES)
+            (_point(f"{pod.name}#{node}".encode()), place)
+            for place, pod in enumerate(gateway.pods)
+            for node in range(VIRTUAL_NODES)
         )
         self._points = [point for point, _ in ring]
         self._owners = [owner for _, owner in ring]

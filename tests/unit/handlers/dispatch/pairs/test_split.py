@@ -131,13 +131,13 @@ def test_without_a_prefill_pod_that_serves_it_is_decoded_alone() -> None:
 
 
 def test_while_the_prefill_pods_are_full_it_waits_and_goes_as_soon_as_one_is_not() -> None:
-    pool = Pool(AUTO, p="prefill", d="decode", e="decode")
+    pool = Pool(Disaggregation("http", "always"), p="prefill", d="decode", e="decode")
     first, second = [pool.ask(f"r{number}")[0] for number in range(2)]
-    pool.tell("e", started=(WorkKey("other", 1, 1),))
-    pool.tell("d", started=(WorkKey("another", 1, 1),))
+    assert {first.pod, second.pod} == {"d", "e"}
 
     assert pool.ask("waits") == []
-    pool.tell(second.pod, finished=(Finished(WorkKey("other", 1, 1), "completed", True),))
+    pool.tell(second.pod, started=(second.work,))
+    pool.tell(second.pod, finished=(Finished(second.work, "completed", True),))
     assert pool.place() == []
     pool.end_prefill(first)
     assert where(pool.place())[0][0] == "p"
@@ -145,10 +145,22 @@ def test_while_the_prefill_pods_are_full_it_waits_and_goes_as_soon_as_one_is_not
 
 def test_a_long_prompt_need_not_wait_for_prefill_where_nobody_decodes() -> None:
     pool = Pool(AUTO, p="prefill", d="decode", e="decode")
-    taken = {placement.pod for number in range(2) for placement in pool.ask(f"r{number}")}
-    idle = {"d", "e"} - taken
+    pool.tell("p", started=(WorkKey("a", 1, 1), WorkKey("b", 1, 1)))
+    pool.tell("d", started=(WorkKey("decodes", 1, 1),))
 
-    assert where(pool.ask("next")) == [("", pod) for pod in idle]
+    assert where(pool.ask("next")) == [("", "e")]
+    assert pool.ask("waits") == []
+
+
+def test_where_the_prefill_pods_are_far_behind_it_is_cheaper_to_hold_up_who_decodes() -> None:
+    pool = Pool(AUTO, p="prefill", d="decode")
+    pool.tell("d", started=(WorkKey("decodes", 1, 1),))
+    assert where(pool.ask("first", 4096)) == [("p", "d")]
+
+    pool = Pool(AUTO, p="prefill", d="decode")
+    pool.tell("d", started=(WorkKey("decodes", 1, 1),))
+    pool.state.fleet.pods["p"].footprints.add(WorkKey("ahead", 1, 1), 200_000, 0, pool.now)
+    assert where(pool.ask("first", 4096)) == [("", "d")]
 
 
 def test_the_filters_of_the_profile_hold_for_both_halves() -> None:
