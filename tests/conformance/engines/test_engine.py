@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ ENDLESS_TOKENS = 900
 MakeEngine = Callable[[], Awaitable[Engine]]
 
 
-async def make_simulated() -> Engine:
+async def make_simulated(disaggregation: str = "none") -> Engine:
     config = {"slots": SLOTS, "decode_step_s": 0.002, "kv_capacity_tokens": 4096, "block_tokens": 4}
-    return create("Simulated", "", MODEL, config)
+    return create("Simulated", "", MODEL, {**config, "disaggregation": disaggregation})
 
 
 async def make_llamacpp() -> Engine:
@@ -45,6 +46,8 @@ async def make_llamacpp() -> Engine:
 @pytest.fixture(
     params=[
         pytest.param(make_simulated, id="simulated"),
+        pytest.param(partial(make_simulated, "prefill"), id="simulated-prefill"),
+        pytest.param(partial(make_simulated, "decode"), id="simulated-decode"),
         pytest.param(make_llamacpp, id="llamacpp", marks=[pytest.mark.real, pytest.mark.timeout(300)]),
     ]
 )
