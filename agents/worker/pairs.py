@@ -165,7 +165,7 @@ class Pairs:
         """Give up what is overdue; to be called some times a second."""
         for run, _ in list(self._open.values()):
             half = run.half
-            if half is None or half.due_at > now or run.first_at is not None:
+            if half is None or half.due_at > now:
                 continue
             if isinstance(half, PrefillHalf):
                 half.lost = f"it was not done within {half.counterpart.prefill_timeout_s:g} s"

@@ -28,13 +28,12 @@ SMOLLM2 = (
 CACHE = Path.home() / ".cache" / "matrixinfer" / "weights"
 PATIENCE_S = 40.0
 ENDLESS_TOKENS = 900
-
 MakeEngine = Callable[[], Awaitable[Engine]]
 
 
-async def make_simulated(disaggregation: str = "none") -> Engine:
+async def make_simulated(mode: str) -> Engine:
     config = {"slots": SLOTS, "decode_step_s": 0.002, "kv_capacity_tokens": 4096, "block_tokens": 4}
-    return create("Simulated", "", MODEL, {**config, "disaggregation": disaggregation})
+    return create("Simulated", "", MODEL, {**config, "disaggregation": mode})
 
 
 async def make_llamacpp() -> Engine:
@@ -45,9 +44,7 @@ async def make_llamacpp() -> Engine:
 
 @pytest.fixture(
     params=[
-        pytest.param(make_simulated, id="simulated"),
-        pytest.param(partial(make_simulated, "prefill"), id="simulated-prefill"),
-        pytest.param(partial(make_simulated, "decode"), id="simulated-decode"),
+        *[pytest.param(partial(make_simulated, m), id=f"simulated-{m}") for m in ("none", "prefill", "decode")],
         pytest.param(make_llamacpp, id="llamacpp", marks=[pytest.mark.real, pytest.mark.timeout(300)]),
     ]
 )
