@@ -81,7 +81,6 @@ class Pairs:
         """It was refused at the door, and not as a duplicate."""
         half = self.half_of(envelope, self._clock.monotonic())
         if half is not None:
-            self._early.take(key)
             self._say_last_word(half, key, refusal, deadline_at)
 
     def take(self, run: Run, envelope: Envelope) -> None:

@@ -44,6 +44,7 @@ class _Promise:
     def __init__(self) -> None:
         self.computed: asyncio.Future[Request | None] = asyncio.get_running_loop().create_future()
         self.is_known = False
+        self.expiry: asyncio.Task[None] | None = None
 
 
 class KvOutlet:
@@ -87,7 +88,7 @@ class KvOutlet:
             self._let_go(request)
             return
         promise.computed.set_result(request)
-        self._spawn(self._expire(name, promise, request), "simulated-kv-hold")
+        promise.expiry = self._spawn(self._expire(name, promise, request), "simulated-kv-hold")
 
     def withdraw(self, name: str) -> None:
         """It will never be computed."""
@@ -162,6 +163,8 @@ class KvOutlet:
         if not hung_up.done():
             writer.write(line)
             self._end(name, promise, request)
+            if promise.expiry is not None:
+                promise.expiry.cancel()
 
     async def _wait_for(self, name: str, promise: _Promise) -> None:
         await self._clock.sleep(self._wait_s)
