@@ -7,7 +7,7 @@ import logging
 
 from matrixinfer.agents.worker.identity import Identity
 from matrixinfer.bus.absence import AbsenceRule, heard
-from matrixinfer.bus.background import end, spawn
+from matrixinfer.bus.background import end, spawn, within
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.control import Done
@@ -46,11 +46,10 @@ class Counterparts:
 
     async def close(self) -> None:
         """Let what is under way be heard, for a moment, and end the rest."""
-        if self._tasks:
-            timer = asyncio.ensure_future(self._clock.sleep(LAST_WORDS_S))
-            everything = asyncio.ensure_future(asyncio.wait(self._tasks))
-            await asyncio.wait([timer, everything], return_when=asyncio.FIRST_COMPLETED)
-            await end([timer, everything, *self._tasks])
+        tasks = list(self._tasks)
+        if tasks:
+            await within(self._clock, LAST_WORDS_S, _all(tasks), "last words")
+            await end(tasks)
 
     async def _tell(self, pod: str, word: Handover, until: float) -> None:
         subject, data = self._bus.subjects.handover(self._namespace, pod), encode(word)
@@ -72,3 +71,7 @@ class Counterparts:
                     return
             await self._clock.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+async def _all(tasks: list[asyncio.Task[None]]) -> None:
+    await asyncio.wait(tasks)

@@ -81,7 +81,6 @@ class Pairs:
         """It was refused at the door, and not as a duplicate."""
         half = self.half_of(envelope, self._clock.monotonic())
         if half is not None:
-            self._early.take(key)
             self._say_last_word(half, key, refusal, deadline_at)
 
     def take(self, run: Run, envelope: Envelope) -> None:
@@ -165,7 +164,7 @@ class Pairs:
         """Give up what is overdue; to be called some times a second."""
         for run, _ in list(self._open.values()):
             half = run.half
-            if half is None or half.due_at > now or run.first_at is not None:
+            if half is None or half.due_at > now:
                 continue
             if isinstance(half, PrefillHalf):
                 half.lost = f"it was not done within {half.counterpart.prefill_timeout_s:g} s"

@@ -21,7 +21,7 @@ PURE = CONTRACTS["purity"]
 DECIDING = ("handlers.dispatch", "handlers.reconcile", "gateway.pipeline", "agents.worker", "agents.engines.simulated")
 """Packages whose modules either decide or act, and must be told apart."""
 
-NOT_DECIDING = {"settings", "errors", "main", "__init__"}
+NOT_DECIDING = {"settings", "errors", "main", "__init__", "stored_blocks"}
 
 LEAKS = {
     "layers": ("gateway/pipeline/routing.py", "from matrixinfer.handlers import api"),

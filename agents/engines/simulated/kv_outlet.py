@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,6 +20,9 @@ from matrixinfer.agents.engines.simulated.batching import Request
 from matrixinfer.agents.engines.simulated.kv_fields import Fetch
 from matrixinfer.bus.background import end, spawn
 from matrixinfer.bus.clock import Clock
+
+REMEMBER_OVER_COUNT = 4096
+"""So many prompts that are over are told from those that are still to come."""
 
 
 class LostPrefill(Exception):
@@ -40,6 +44,7 @@ class _Promise:
     def __init__(self) -> None:
         self.computed: asyncio.Future[Request | None] = asyncio.get_running_loop().create_future()
         self.is_known = False
+        self.expiry: asyncio.Task[None] | None = None
 
 
 class KvOutlet:
@@ -56,6 +61,7 @@ class KvOutlet:
         self._wait_s = wait_s
         self._let_go = let_go
         self._promises: dict[str, _Promise] = {}
+        self._over: OrderedDict[str, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -72,6 +78,7 @@ class KvOutlet:
 
     def promise(self, name: str) -> None:
         """It is being computed."""
+        self._over.pop(name, None)
         self._promise(name).is_known = True
 
     def computed(self, name: str, request: Request) -> None:
@@ -81,11 +88,12 @@ class KvOutlet:
             self._let_go(request)
             return
         promise.computed.set_result(request)
-        self._spawn(self._expire(name, promise, request), "simulated-kv-hold")
+        promise.expiry = self._spawn(self._expire(name, promise, request), "simulated-kv-hold")
 
     def withdraw(self, name: str) -> None:
         """It will never be computed."""
         promise = self._promises.pop(name, None)
+        self._end_for_good(name)
         if promise is not None and not promise.computed.done():
             promise.computed.set_result(None)
 
@@ -107,7 +115,13 @@ class KvOutlet:
     def _end(self, name: str, promise: _Promise, request: Request) -> None:
         if self._promises.get(name) is promise:
             del self._promises[name]
+            self._end_for_good(name)
             self._let_go(request)
+
+    def _end_for_good(self, name: str) -> None:
+        self._over[name] = None
+        if len(self._over) > REMEMBER_OVER_COUNT:
+            self._over.popitem(last=False)
 
     def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = self._spawn(self._serve(reader, writer), "simulated-kv-transfer")
@@ -124,7 +138,7 @@ class KvOutlet:
             question = msgspec.json.decode(await reader.readline(), type=_Question)
         except (OSError, ValueError):  # not one of ours
             return
-        if question.engine_id not in ("", self.engine_id):
+        if question.engine_id not in ("", self.engine_id) or question.name in self._over:
             return
         hung_up: asyncio.Future[Any] = asyncio.ensure_future(reader.read())
         try:
@@ -149,11 +163,14 @@ class KvOutlet:
         if not hung_up.done():
             writer.write(line)
             self._end(name, promise, request)
+            if promise.expiry is not None:
+                promise.expiry.cancel()
 
     async def _wait_for(self, name: str, promise: _Promise) -> None:
         await self._clock.sleep(self._wait_s)
         if not promise.is_known and self._promises.get(name) is promise:
-            self.withdraw(name)
+            del self._promises[name]
+            promise.computed.set_result(None)
 
     async def _pause(self, pause_s: float, hung_up: asyncio.Future[Any]) -> None:
         timer: asyncio.Future[Any] = asyncio.ensure_future(self._clock.sleep(pause_s))

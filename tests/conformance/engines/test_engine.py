@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,12 @@ SMOLLM2 = (
 CACHE = Path.home() / ".cache" / "matrixinfer" / "weights"
 PATIENCE_S = 40.0
 ENDLESS_TOKENS = 900
-
 MakeEngine = Callable[[], Awaitable[Engine]]
 
 
-async def make_simulated() -> Engine:
+async def make_simulated(mode: str) -> Engine:
     config = {"slots": SLOTS, "decode_step_s": 0.002, "kv_capacity_tokens": 4096, "block_tokens": 4}
-    return create("Simulated", "", MODEL, config)
+    return create("Simulated", "", MODEL, {**config, "disaggregation": mode})
 
 
 async def make_llamacpp() -> Engine:
@@ -44,7 +44,7 @@ async def make_llamacpp() -> Engine:
 
 @pytest.fixture(
     params=[
-        pytest.param(make_simulated, id="simulated"),
+        *[pytest.param(partial(make_simulated, m), id=f"simulated-{m}") for m in ("none", "prefill", "decode")],
         pytest.param(make_llamacpp, id="llamacpp", marks=[pytest.mark.real, pytest.mark.timeout(300)]),
     ]
 )

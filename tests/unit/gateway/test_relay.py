@@ -203,12 +203,13 @@ async def test_dispatchs_refusal_counts_only_for_the_newest_attempt(rig):
     assert (exchange.rid, 1) in [(n.rid, n.attempt) for n in rig.far.notices]
 
 
-async def test_a_settled_request_whose_frames_were_lost_is_fetched_from_its_pod(rig):
+@pytest.mark.parametrize("phase", ["whole", "decode"])
+async def test_a_settled_request_whose_frames_were_lost_is_fetched_from_its_pod(rig, phase):
     exchange = await rig.begin()
-    rig.far.where = lambda _: WhereAnswer("settled", pod=POD, boot=BOOT, hop=1)
-    rig.far.memory[WorkKey(exchange.rid, 1, 1)] = [
-        chunk(exchange.envelope, 0, b"a"),
-        chunk(exchange.envelope, 1, b"b", ChunkKind.END),
+    rig.far.where = lambda _: WhereAnswer("settled", pod=POD, boot=BOOT, hop=1, phase=phase)
+    rig.far.memory[WorkKey(exchange.rid, 1, 1, phase)] = [
+        msgspec.structs.replace(chunk(exchange.envelope, 0, b"a"), phase=phase),
+        msgspec.structs.replace(chunk(exchange.envelope, 1, b"b", ChunkKind.END), phase=phase),
     ]
     await rig.clock.advance(3)
     assert await exchange.pull_all() == b"ab"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import msgspec
 import pytest
 
@@ -37,6 +40,12 @@ def ends(house: AgentHouse) -> list[tuple[str, bool, str]]:
 
 def failures(gateway: FakeGateway) -> list[int]:
     return [decode(c.data, Failure).status for c in gateway.chunks() if c.kind is ChunkKind.FAILED]
+
+
+@pytest.fixture(autouse=True)
+def _no_handler_fails(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    yield
+    assert [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR] == []
 
 
 # -- connectors whose decode half waits
@@ -324,6 +333,27 @@ async def test_where_engines_meet_a_lost_prefill_gives_the_work_back(early: bool
         house.stop.set()
         await house.settle()
         assert house.running.done(), "and nothing is in hand"
+
+
+async def test_where_engines_meet_a_lost_prefill_does_not_wait_for_the_body() -> None:
+    async with agent_house() as house:
+        reference = house.others.subjects.body("ns", "ms", "a")
+        await place(house, connector="sglang", body=b"", body_ref=reference, body_bytes=len(BODY))
+        await hand(house, lost="gone")
+        assert ends(house) == [("refused", False, "lost")]
+        await (await house.others.blobs.put(reference, BODY, ttl_s=60.0))
+        await house.clock.advance(2.0)
+        assert house.engine.jobs == {}
+
+
+async def test_a_lost_prefill_waits_for_the_body_where_it_is_needed() -> None:
+    async with agent_house() as house:
+        reference = house.others.subjects.body("ns", "ms", "a")
+        await place(house, body=b"", body_ref=reference, body_bytes=len(BODY))
+        await hand(house, lost="gone")
+        await (await house.others.blobs.put(reference, BODY, ttl_s=60.0))
+        await house.clock.advance(0.9)
+        assert house.engine.jobs["a"].body == BODY
 
 
 async def test_where_engines_meet_a_failed_one_gives_the_work_back_and_parts() -> None:

@@ -167,6 +167,20 @@ async def test_an_agent_that_leaves_says_so_before_it_is_gone() -> None:
         assert ends(house) == [("refused", False)]
 
 
+async def test_an_agent_that_leaves_waits_a_moment_for_its_last_word_to_be_heard() -> None:
+    async with agent_house(drain_s=1.0) as house:
+        other = await other_agent(house)
+        other.deaf = True
+        await place(house)
+        house.stop.set()
+        await house.clock.advance(1.5)
+        assert not house.running.done()
+        other.deaf = False
+        await house.clock.advance(0.8)
+        assert house.running.done()
+        assert len(other.handed) == 2
+
+
 async def test_an_agent_that_leaves_does_not_wait_long_for_one_who_does_not_hear() -> None:
     async with agent_house(drain_s=1.0) as house:
         await place(house)
