@@ -146,6 +146,7 @@ class PoolDispatcher:
         await self._recall()
         self._list_pods()
         self.state.begin_reign(epoch, self._monotonic())
+        await self._reporter.announce(self._monotonic())
         await self._inquiry.ask_all()
         self._is_placing = True
         await self._intake.open(epoch)

@@ -31,6 +31,11 @@ class Reporter:
         self._due_at = 0.0
         self.rate = DrainRate()
 
+    async def announce(self, now: float) -> None:
+        """A reign has begun: gateways repeat their cancels to it as soon as they hear of it."""
+        self._due_at, self._last = 0.0, None
+        await self.tick(now)
+
     async def tick(self, now: float) -> None:
         if now < self._due_at:
             return
