@@ -6,6 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from matrixinfer.bus.contracts.codec import CONTRACT_VERSION
+from matrixinfer.bus.subjects import key
+
 
 class Cancelled(msgspec.Struct, frozen=True, array_like=True):
     """The client is gone: forget these attempts. Kept as a tombstone for `remaining_s` seconds."""
@@ -55,3 +58,29 @@ class QueueReport(msgspec.Struct, frozen=True, array_like=True):
     pods_ready: int
     predicted_wait_s: float
     suspicions: list[str] = []
+
+
+class CacheSuspicion(msgspec.Struct, frozen=True, array_like=True):
+    """The caches of this pod's boot do not hold what the index says: tokens are means over requests of late."""
+
+    pod: str
+    boot: str
+    predicted_tokens: float
+    reported_tokens: float
+
+
+class CacheSuspicions(msgspec.Struct, frozen=True, array_like=True):
+    """Of one pool's shard, in the bucket REIGNS under `suspicions_key`: written by its dispatcher when other pods are
+    suspected than before, read by reconcilers and by the next dispatcher. `epoch` is the writer's."""
+
+    epoch: int
+    suspicions: list[CacheSuspicion]
+    version: int = CONTRACT_VERSION
+
+
+SUSPICIONS = "suspicions"
+"""The family of these keys in REIGNS."""
+
+
+def suspicions_key(namespace: str, modelserver: str, shard: int) -> str:
+    return key(SUSPICIONS, namespace, modelserver, str(shard))

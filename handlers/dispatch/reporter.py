@@ -44,7 +44,7 @@ class Reporter:
         report = queue_report(self._shard, self._state, self.rate.per_s, now)
         if suspicions := [str(suspicion) for suspicion in self._caches.suspicions()]:
             report = msgspec.structs.replace(report, suspicions=suspicions)
-        telling = (report.queued, report.placed, report.pods_ready, report.epoch)
+        telling = (report.queued, report.placed, report.pods_ready, report.epoch, len(report.suspicions))
         if report.queued or report.placed or report.suspicions or telling != self._last:
             self._last = telling
             await self._publish(report)
