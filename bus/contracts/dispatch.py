@@ -43,9 +43,19 @@ class WhereAnswer(msgspec.Struct, frozen=True, array_like=True):
     phase: str = "whole"
 
 
+class PluginTiming(msgspec.Struct, frozen=True, array_like=True):
+    """What a plug-in of the profile, by kind and name (`scorer token_load`), took in the calls that were measured since
+    the profile came: one decision in 16 is. `total_s` and `calls` only grow, until the next profile or dispatcher."""
+
+    plugin: str
+    calls: int
+    total_s: float
+    longest_s: float
+
+
 class QueueReport(msgspec.Struct, frozen=True, array_like=True):
     """The queue of one pool, as dispatch sees it, four times a second. `suspicions` say, in words, at which pods the
-    index of caches seems to be wrong."""
+    index of caches seems to be wrong; `timings` tell what scheduling costs."""
 
     namespace: str
     modelserver: str
@@ -58,6 +68,7 @@ class QueueReport(msgspec.Struct, frozen=True, array_like=True):
     pods_ready: int
     predicted_wait_s: float
     suspicions: list[str] = []
+    timings: list[PluginTiming] = []
 
 
 class CacheSuspicion(msgspec.Struct, frozen=True, array_like=True):

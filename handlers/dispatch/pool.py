@@ -80,7 +80,7 @@ class PoolDispatcher:
         self._intake = Intake(bus, shard, settings, self._on_delivery)
         self._sender = WorkSender(bus, shard.namespace, self._not_stored)
         self._decisions = DecisionLog(bus, shard, settings)
-        self._reporter = Reporter(bus, shard, state, caches)
+        self._reporter = Reporter(bus, shard, state, caches, scheduler.timings)
         self._background = Background()
         self._death_toll = DeathToll(bus, shard, self._background)
         self._fairness = FairnessRecord(bus, shard, state.queue, self._background)

@@ -9,7 +9,7 @@ import pytest
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.dispatch import CacheSuspicion, CacheSuspicions, suspicions_key
-from matrixinfer.cli.cache_checks import cache_mismatches
+from matrixinfer.cli.dispatch_checks import dispatch_findings
 from matrixinfer.cli.findings import Finding
 from matrixinfer.handlers.dispatch.cache_index.told_caches import ToldCaches
 from support.dispatch import DispatchHouse, dispatch_house
@@ -184,7 +184,7 @@ async def test_the_doctor_finds_nothing_wrong_with_caches_that_are_as_told(made:
 
 async def told_by_doctor(house: DispatchHouse) -> list[Finding]:
     async def examine() -> list[Finding]:
-        return [finding async for finding in cache_mismatches(house.bus)]
+        return [finding async for finding in dispatch_findings(house.bus) if finding.subject == "caches"]
 
     listening = asyncio.create_task(examine())
     await house.settle()
