@@ -7,7 +7,7 @@ import contextlib
 import errno
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -79,10 +79,17 @@ class Server(uvicorn.Server):
         yield
 
 
-def http_server(app: ASGIApp, settings: GatewaySettings) -> Server:
+def http_server(
+    app: ASGIApp, settings: GatewaySettings, count_refused: Callable[[str], None] = Connection.on_refused
+) -> Server:
+    """`count_refused` is called with the reason for each client that is given up before `app` can answer it."""
+
+    class OwnConnection(Connection):
+        on_refused = staticmethod(count_refused)
+
     config = uvicorn.Config(
         app,
-        http=Connection,
+        http=OwnConnection,
         ws="none",
         lifespan="off",
         loop="none",
