@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from matrixinfer.bus.clock import Clock
 from matrixinfer.gateway.doors.connection import Connection
 from matrixinfer.gateway.errors import PortTaken, StartError
 from matrixinfer.gateway.settings import GatewaySettings
@@ -61,14 +61,15 @@ def url_of(listener: socket.socket) -> str:
 class Server(uvicorn.Server):
     """Leaves the process's signals alone: who starts the gateway stops it. Gives up on clients that send too slowly."""
 
-    def __init__(self, config: uvicorn.Config, head_timeout_s: float, body_timeout_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, clock: Clock, head_timeout_s: float, body_timeout_s: float) -> None:
         super().__init__(config)
+        self._clock = clock
         self._timeouts_s = head_timeout_s, body_timeout_s
 
     async def on_tick(self, counter: int) -> bool:
         """uvicorn's own tick, ten times a second."""
         if counter % TICKS_A_SECOND == 0:
-            now = asyncio.get_running_loop().time()
+            now = self._clock.monotonic()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Connection):
                     connection.check_pace(now, *self._timeouts_s)
@@ -79,10 +80,20 @@ class Server(uvicorn.Server):
         yield
 
 
-def http_server(app: ASGIApp, settings: GatewaySettings) -> Server:
+def http_server(
+    app: ASGIApp,
+    settings: GatewaySettings,
+    clock: Clock,
+    count_refused: Callable[[str], None] = Connection.on_refused,
+) -> Server:
+    """`count_refused` is called with the reason for each client that is given up before `app` can answer it."""
+
+    class OwnConnection(Connection):
+        on_refused = staticmethod(count_refused)
+
     config = uvicorn.Config(
         app,
-        http=Connection,
+        http=OwnConnection,
         ws="none",
         lifespan="off",
         loop="none",
@@ -95,4 +106,4 @@ def http_server(app: ASGIApp, settings: GatewaySettings) -> Server:
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=math.ceil(settings.drain_s + LAST_RESORT_S),
     )
-    return Server(config, settings.head_timeout_s, settings.body_timeout_s)
+    return Server(config, clock, settings.head_timeout_s, settings.body_timeout_s)

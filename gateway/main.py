@@ -42,7 +42,7 @@ async def serve(
     its error: a worker that has lost a part would hold its clients in vain.
     """
     worker = Worker(settings, bus)
-    async with own_address(worker.pages.worker_app(), settings):
+    async with own_address(worker.pages.worker_app(), settings, bus.clock):
         await _serve_door(worker, settings, stop, on_listening)
 
 
@@ -78,7 +78,7 @@ class Worker:
         metrics = Metrics(in_flight=lambda: len(self.relay), worker=settings.worker or self.relay.gateway)
         self.pages = Pages(self.serving, metrics, self._why_not_ready)
         door = HttpDoor(settings, bus.clock, self.intake, self.relay, metrics)
-        self._http: Server = http_server(App(door, self.pages.app()), settings)
+        self._http: Server = http_server(App(door, self.pages.app()), settings, bus.clock, metrics.refused)
         self._nats = NatsDoor(bus, self.intake, self.relay, metrics, self._background)
 
     async def start(self) -> None:

@@ -71,6 +71,12 @@ class Metrics:
             registry=registry,
         )
         self.tokens = Counter(f"{name}_tokens_total", "Tokens by kind", ["model", "kind"], registry=registry)
+        self._refusals = Counter(
+            f"{name}_http_refusals_total",
+            "Clients given up while their request was read: no door has answered it",
+            ["reason"],
+            registry=registry,
+        )
         gauge = Gauge(f"{name}_requests_in_flight", "Requests that this worker holds", registry=registry)
         gauge.set_function(in_flight)
         self._models: dict[tuple[str, str], ModelMetrics] = {}
@@ -81,6 +87,10 @@ class Metrics:
         if found is None:
             found = self._models[endpoint, model] = ModelMetrics(self, endpoint, model)
         return found
+
+    def refused(self, reason: str) -> None:
+        """`reason` is one of the few of `doors.connection`."""
+        self._refusals.labels(reason).inc()
 
     def text(self) -> bytes:
         return generate_latest(self._page)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from starlette.types import ASGIApp
 
 from matrixinfer.bus.background import end, spawn
+from matrixinfer.bus.clock import Clock
 from matrixinfer.gateway.listener import LAST_RESORT_S, http_server, listen_alone, url_of
 from matrixinfer.gateway.settings import GatewaySettings
 
@@ -17,7 +18,7 @@ log = logging.getLogger("matrixinfer.gateway.own_address")
 
 
 @asynccontextmanager
-async def own_address(app: ASGIApp, settings: GatewaySettings) -> AsyncIterator[None]:
+async def own_address(app: ASGIApp, settings: GatewaySettings, clock: Clock) -> AsyncIterator[None]:
     """Serve `app` on `metrics_port` while this lasts, also while the worker starts and drains; nothing without a port.
 
     Raises PortTaken, StartError.
@@ -25,7 +26,7 @@ async def own_address(app: ASGIApp, settings: GatewaySettings) -> AsyncIterator[
     if settings.metrics_port is None:
         yield
         return
-    server = http_server(app, settings)
+    server = http_server(app, settings, clock)
     with listen_alone(settings, settings.metrics_port) as listener:
         serving = spawn(server.serve([listener]), "serve the worker's own address")
         log.info("metrics and health of this worker alone: %s", url_of(listener))

@@ -15,6 +15,7 @@ from matrixinfer.handlers.cluster.local.garbage import GarbageCollector
 from matrixinfer.handlers.errors import HandlerError
 from matrixinfer.handlers.reconcile.consume import reconcile_app
 from matrixinfer.handlers.reconcile.loop import Loop
+from matrixinfer.handlers.reconcile.suspicions import SuspicionWatch
 from matrixinfer.handlers.reconcile.watch import Watcher
 from matrixinfer.handlers.settings import HandlersSettings
 
@@ -45,8 +46,11 @@ async def _control_plane(settings: HandlersSettings, bus: Bus, bus_settings: Bus
         jobs["garbage collection"] = GarbageCollector(bus, cluster).run()
         jobs["cluster door"] = Door(bus, cluster).run()
     if "reconcile" in settings.roles:
-        loop = Loop(cluster, bus.store("SERVING"), bus.clock, agent_image=settings.agent_image)
-        jobs["reconcile watch"] = Watcher(bus, cluster, resync_s=settings.resync_s).run()
+        watcher = Watcher(bus, cluster, resync_s=settings.resync_s)
+        suspicions = SuspicionWatch(bus, watcher.look_at, watcher.look_at_everything)
+        loop = Loop(cluster, bus.store("SERVING"), bus.clock, suspicions.of, agent_image=settings.agent_image)
+        jobs["reconcile watch"] = watcher.run()
+        jobs["suspicion watch"] = suspicions.run()
         jobs["reconcile app"] = reconcile_app(bus, bus_settings, loop.reconcile).run()
     return jobs
 

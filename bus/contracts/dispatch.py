@@ -6,6 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from matrixinfer.bus.contracts.codec import CONTRACT_VERSION
+from matrixinfer.bus.subjects import key
+
 
 class Cancelled(msgspec.Struct, frozen=True, array_like=True):
     """The client is gone: forget these attempts. Kept as a tombstone for `remaining_s` seconds."""
@@ -40,9 +43,19 @@ class WhereAnswer(msgspec.Struct, frozen=True, array_like=True):
     phase: str = "whole"
 
 
+class PluginTiming(msgspec.Struct, frozen=True, array_like=True):
+    """What a plug-in of the profile, by kind and name (`scorer token_load`), took in the calls that were measured since
+    the profile came: one decision in 16 is. `total_s` and `calls` only grow, until the next profile or dispatcher."""
+
+    plugin: str
+    calls: int
+    total_s: float
+    longest_s: float
+
+
 class QueueReport(msgspec.Struct, frozen=True, array_like=True):
     """The queue of one pool, as dispatch sees it, four times a second. `suspicions` say, in words, at which pods the
-    index of caches seems to be wrong."""
+    index of caches seems to be wrong; `timings` tell what scheduling costs."""
 
     namespace: str
     modelserver: str
@@ -55,3 +68,30 @@ class QueueReport(msgspec.Struct, frozen=True, array_like=True):
     pods_ready: int
     predicted_wait_s: float
     suspicions: list[str] = []
+    timings: list[PluginTiming] = []
+
+
+class CacheSuspicion(msgspec.Struct, frozen=True, array_like=True):
+    """The caches of this pod's boot do not hold what the index says: tokens are means over requests of late."""
+
+    pod: str
+    boot: str
+    predicted_tokens: float
+    reported_tokens: float
+
+
+class CacheSuspicions(msgspec.Struct, frozen=True, array_like=True):
+    """Of one pool's shard, in the bucket REIGNS under `suspicions_key`: written by its dispatcher when other pods are
+    suspected than before, read by reconcilers and by the next dispatcher. `epoch` is the writer's."""
+
+    epoch: int
+    suspicions: list[CacheSuspicion]
+    version: int = CONTRACT_VERSION
+
+
+SUSPICIONS = "suspicions"
+"""The family of these keys in REIGNS."""
+
+
+def suspicions_key(namespace: str, modelserver: str, shard: int) -> str:
+    return key(SUSPICIONS, namespace, modelserver, str(shard))

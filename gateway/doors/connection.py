@@ -36,6 +36,8 @@ class Connection(HttpToolsProtocol):
     """Every request's scope holds its connection under SCOPE_KEY."""
 
     is_lost = False
+    on_refused: Callable[[str], None] = staticmethod(lambda reason: None)
+    """Called with the reason when the client is given up here: no door answers it. Set by the server's own subclass."""
     on_lost: Callable[[], None] | None = None
     """Called once, when the connection is gone. Set by the request that is being answered, which unsets it."""
 
@@ -58,7 +60,7 @@ class Connection(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
-            self._give_up(HeadTooLarge(f"the request's head has more than {HEAD_LIMIT_BYTES} bytes"))
+            self._give_up(HeadTooLarge(f"the request's head has more than {HEAD_LIMIT_BYTES} bytes"), "head_too_large")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -82,7 +84,8 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What the parser cannot read is refused in the same form as everything else."""
-        self._give_up(BadRequest("what was sent is not a request in HTTP/1.1", code="invalid_http"))
+        error = BadRequest("what was sent is not a request in HTTP/1.1", code="invalid_http")
+        self._give_up(error, "invalid_http")
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -100,9 +103,9 @@ class Connection(HttpToolsProtocol):
         if self._pace_since is None or not self._is_owed():
             self._pace_since = now
         elif self._in_body and now - self._pace_since >= body_timeout_s:
-            self._give_up(TooSlow(f"nothing of the request's body came for {body_timeout_s:g} s"))
+            self._give_up(TooSlow(f"nothing of the request's body came for {body_timeout_s:g} s"), "body_timeout")
         elif not self._in_body and now - self._pace_since >= head_timeout_s:
-            self._give_up(TooSlow(f"the request's head was not complete within {head_timeout_s:g} s"))
+            self._give_up(TooSlow(f"the request's head was not complete within {head_timeout_s:g} s"), "head_timeout")
 
     def _is_owed(self) -> bool:
         """The client has to send. Not while it waits for an answer or we do not read; an idle connection has uvicorn's
@@ -114,8 +117,10 @@ class Connection(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _give_up(self, error: ApiError) -> None:
+    def _give_up(self, error: ApiError, reason: str) -> None:
         """Say why and close; without a word where an answer is being written: it would land in its middle."""
+        if not self.transport.is_closing():
+            self.on_refused(reason)
         unanswered = (
             not self.cycle.response_started and not self.pipeline if self._in_body else not self._is_answering()
         )

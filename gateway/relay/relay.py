@@ -9,12 +9,13 @@ from matrixinfer.bus.background import Background
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.control import Abort
-from matrixinfer.bus.contracts.dispatch import Cancelled, CancelNotice
+from matrixinfer.bus.contracts.dispatch import Cancelled, CancelNotice, QueueReport
 from matrixinfer.bus.contracts.frames import Chunk, Failure, Frame
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ports import Signal, Subscription
 from matrixinfer.gateway.relay.binding import Source
+from matrixinfer.gateway.relay.cancels import Cancels
 from matrixinfer.gateway.relay.exchange import Exchange
 from matrixinfer.gateway.relay.pace import Pace
 
@@ -34,18 +35,21 @@ class Relay:
         self._background = background
         self._exchanges: dict[str, Exchange] = {}
         self._aborted: dict[WorkKey, float] = {}
-        self._subscription: Subscription | None = None
+        self._cancels = Cancels()
+        self._subscriptions: list[Subscription] = []
         self.on_forgotten: Callable[[Exchange], None] = lambda _: None
         """Called once for each exchange, when its door is done with it."""
         self.on_gap: Callable[[Exchange], None] = lambda _: None
         """Called when chunks of a request came early: one before them is missing."""
 
     async def start(self) -> None:
-        self._subscription = await self._bus.signals.subscribe(self._bus.subjects.frames(self.gateway), self._heard)
+        signals, subjects = self._bus.signals, self._bus.subjects
+        self._subscriptions.append(await signals.subscribe(subjects.frames(self.gateway), self._heard))
+        self._subscriptions.append(await signals.subscribe(subjects.queue_filter(), self._heard_of_queue))
 
     async def close(self) -> None:
-        if self._subscription is not None:
-            await self._subscription.close()
+        for subscription in self._subscriptions:
+            await subscription.close()
 
     def __len__(self) -> int:
         return len(self._exchanges)
@@ -84,8 +88,9 @@ class Relay:
             self._cancel(exchange)
         return True
 
-    def forget_old_aborts(self, now: float) -> None:
-        """Keep the memory of aborts short."""
+    def sweep(self, now: float) -> None:
+        """Keep the memory of aborts and cancels short."""
+        self._cancels.sweep(now)
         self._aborted = {key: at for key, at in self._aborted.items() if now - at < ABORT_AGAIN_S}
 
     async def _heard(self, signal: Signal) -> None:
@@ -100,6 +105,16 @@ class Relay:
         unwanted = self._pass_on(frame, self._bus.clock.monotonic())
         if unwanted and frame.pod:
             await self._send(self._bus.subjects.control(frame.namespace, frame.pod), encode(Abort(unwanted)))
+
+    async def _heard_of_queue(self, signal: Signal) -> None:
+        """A dispatcher that took over has none of its predecessor's cancels: it is told again."""
+        try:
+            report = decode(signal.data, QueueReport)
+        except Malformed as error:
+            log.warning("the report of a queue was dropped: %s", error)
+            return
+        for notice in self._cancels.due(report, self._bus.clock.monotonic()):
+            await self._send(self._bus.subjects.cancel(report.namespace, report.modelserver), encode(notice))
 
     def _pass_on(self, frame: Frame, now: float) -> list[WorkKey]:
         """Feeds every chunk; returns the work that should be aborted, each at most once a second."""
@@ -121,12 +136,18 @@ class Relay:
             unwanted.append(key)
 
     def _cancel(self, exchange: Exchange) -> None:
-        attempts = exchange.attempts_cancelled(self._bus.clock.monotonic())
+        now, begun = self._bus.clock.monotonic(), exchange.binding.attempt
+        self._remember(exchange, exchange.attempts_cancelled(now, but=begun), now)
+        attempts = exchange.attempts_cancelled(now)
         self._background.spawn(self._publish_cancel(exchange, attempts, abort=True), f"cancel of {exchange.rid}")
 
     def _cancel_others(self, exchange: Exchange, now: float) -> None:
         attempts = exchange.attempts_cancelled(now, but=exchange.binding.attempt)
+        self._remember(exchange, attempts, now)
         self._background.spawn(self._publish_cancel(exchange, attempts, abort=False), f"cancel of {exchange.rid}")
+
+    def _remember(self, exchange: Exchange, cancelled: list[Cancelled], now: float) -> None:
+        self._cancels.remember((exchange.envelope.namespace, exchange.envelope.modelserver), cancelled, now)
 
     async def _publish_cancel(self, exchange: Exchange, attempts: list[Cancelled], *, abort: bool) -> None:
         source, envelope, subjects = exchange.binding.source, exchange.envelope, self._bus.subjects

@@ -49,7 +49,7 @@ class Watchdog:
         for pod, wanted in silent.items():
             self._ask(pod, wanted)
         self._questions.keep_pods(pods)
-        self._relay.forget_old_aborts(now)
+        self._relay.sweep(now)
 
     def _next_step(self, exchange: Exchange, now: float) -> Step:
         step = exchange.silence.next_step(

@@ -59,7 +59,9 @@ class ModelServerStatus(Part):
     """Pods that the selector chooses, without those of an older pool."""
     ready_pods: int = 0
     conditions: tuple[Condition, ...] = ()
-    """`Ready`: at least one pod takes requests. `Conflicted`: an older ModelServer has some of the pods."""
+    """`Ready`: at least one pod takes requests. `Conflicted`: an older ModelServer has some of the pods.
+    `CacheIndexTrusted`: the engines report as many cached tokens as dispatch expects; else its message names the pods.
+    """
 
 
 class ModelServer(Resource):

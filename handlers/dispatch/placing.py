@@ -153,7 +153,7 @@ class Placing:
             seen=choice.seen,
             fairness=fairness,
             prefill=request.prefill,
-            bootstrap=prefill.bootstrap if prefill is not None else "",
+            bootstrap=prefill.told.bootstrap if prefill is not None else "",
             plan=self.split.plan if prefill is not None else None,
         )
 

@@ -13,6 +13,8 @@ from matrixinfer.handlers.dispatch.request import Request, RequestKey
 
 _FORMER_BOOTS = 8
 
+_NOTHING_TOLD = Snapshot(0)
+
 _TOO_FAST = 4.0
 """Times faster than predicted: then the tokens ahead were rather counted badly than computed in so little time."""
 
@@ -25,10 +27,9 @@ class Pod:
     A pod is *introduced* when this boot answered a Dump of the reign's epoch: from then on it refuses a predecessor's
     work.
 
-    `footprints` predicts the tokens of its work, `prefill` how long a first token takes. As reported with the last
-    snapshot: `kv_usage` in [0, 1], `kv_capacity_tokens` (0: unknown), `adapters` that are loaded, and `ttft_s` and
-    `tpot_s`, decayed means in seconds (0: nothing measured). These last had a new sample at `measured_at`. `bootstrap`
-    is where decode engines meet this prefill engine.
+    `told` is its last snapshot, as it came; `adapters` are those of it, and its `ttft_s` and `tpot_s` had a new sample
+    at `measured_at`. On top of it lies what is predicted: `footprints` the tokens of its work, `prefill` how long a
+    first token takes, `used`, `free` and `load` its slots.
     `revision` grows when what SERVING or a snapshot says of it may have changed.
     """
 
@@ -38,7 +39,6 @@ class Pod:
         "adapters",
         "asked_at",
         "boot",
-        "bootstrap",
         "closed_until",
         "draining",
         "footprints",
@@ -46,8 +46,6 @@ class Pod:
         "free",
         "heard_at",
         "introduced",
-        "kv_capacity_tokens",
-        "kv_usage",
         "listed",
         "load",
         "measured_at",
@@ -64,10 +62,8 @@ class Pod:
         "sequence",
         "silent",
         "silent_at",
-        "slots",
+        "told",
         "topology",
-        "tpot_s",
-        "ttft_s",
         "unreported",
         "used",
         "was_open",
@@ -90,7 +86,8 @@ class Pod:
     def _begin(self, boot: str) -> None:
         self.boot = boot
         self.revision += 1
-        self.sequence = self.slots = self.used = self.free = 0
+        self.told = _NOTHING_TOLD
+        self.sequence = self.used = self.free = 0
         self.load = 1.0
         self.reported: set[WorkKey] = set()
         self.unreported: dict[WorkKey, float] = {}
@@ -102,10 +99,7 @@ class Pod:
         self.footprints = Footprints()
         self.prefill = PrefillModel(self._above)
         self._doubted: dict[WorkKey, float] = {}  # running work, and the seconds that its first token took
-        self.kv_capacity_tokens = 0
-        self.kv_usage = self.ttft_s = self.tpot_s = 0.0
         self.adapters: frozenset[str] = frozenset()
-        self.bootstrap = ""
 
     def describe(self, listed: PoolPod) -> None:
         """What SERVING says of it."""
@@ -160,12 +154,10 @@ class Pod:
     def learn(self, snapshot: Snapshot, now: float) -> None:
         """Take over the whole state; what it does not hold yet stays unreported."""
         self.revision += 1
-        self.slots = snapshot.slots
-        self.kv_capacity_tokens, self.kv_usage = snapshot.kv_capacity_tokens, snapshot.kv_usage
-        if (snapshot.ttft_s, snapshot.tpot_s) != (self.ttft_s, self.tpot_s):  # else there was no new sample
-            self.ttft_s, self.tpot_s, self.measured_at = snapshot.ttft_s, snapshot.tpot_s, now
+        before, self.told = self.told, snapshot
+        if (snapshot.ttft_s, snapshot.tpot_s) != (before.ttft_s, before.tpot_s):  # else there was no new sample
+            self.measured_at = now
         self.adapters = frozenset(snapshot.adapters)
-        self.bootstrap = snapshot.bootstrap
         self.reported = {*snapshot.running, *snapshot.waiting}
         if self._doubted:
             self._doubted = {work: seconds for work, seconds in self._doubted.items() if work in self.reported}
@@ -177,19 +169,20 @@ class Pod:
     def measure(self) -> None:
         """Compute `used`, `free` and `load` anew."""
         self.used = used = len(self.reported) + len(self.unreported)
-        self.free = self.slots - used
-        self.load = used / self.slots if self.slots else 1.0
+        slots = self.told.slots
+        self.free = slots - used
+        self.load = used / slots if slots else 1.0
 
     def can_hold(self, kv_tokens: int) -> bool:
         """Do so many tokens more fit into its KV cache, by prediction? An empty pod takes any request: whether it fits
         at all is the engine's to say."""
-        taken = self.footprints.kv_tokens
-        return not (self.kv_capacity_tokens and taken) or taken + kv_tokens <= self.kv_capacity_tokens
+        taken, capacity_tokens = self.footprints.kv_tokens, self.told.kv_capacity_tokens
+        return not (capacity_tokens and taken) or taken + kv_tokens <= capacity_tokens
 
     def room(self) -> float:
         """Tokens that fit into its KV cache beside what it has; without bound where nothing is known or it is empty."""
-        taken = self.footprints.kv_tokens
-        return self.kv_capacity_tokens - taken if self.kv_capacity_tokens and taken else math.inf
+        taken, capacity_tokens = self.footprints.kv_tokens, self.told.kv_capacity_tokens
+        return capacity_tokens - taken if capacity_tokens and taken else math.inf
 
     def is_open(self) -> bool:
         """May it get a request now?"""

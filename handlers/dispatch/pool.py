@@ -38,6 +38,7 @@ from matrixinfer.handlers.dispatch.reporter import Reporter
 from matrixinfer.handlers.dispatch.request import RequestKey
 from matrixinfer.handlers.dispatch.scheduling.live import LiveScheduler
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
+from matrixinfer.handlers.dispatch.suspicion_record import SuspicionRecord
 from matrixinfer.handlers.dispatch.tenure import Tenure
 from matrixinfer.handlers.dispatch.work_sender import WorkSender
 
@@ -79,10 +80,11 @@ class PoolDispatcher:
         self._intake = Intake(bus, shard, settings, self._on_delivery)
         self._sender = WorkSender(bus, shard.namespace, self._not_stored)
         self._decisions = DecisionLog(bus, shard, settings)
-        self._reporter = Reporter(bus, shard, state, caches)
+        self._reporter = Reporter(bus, shard, state, caches, scheduler.timings)
         self._background = Background()
         self._death_toll = DeathToll(bus, shard, self._background)
         self._fairness = FairnessRecord(bus, shard, state.queue, self._background)
+        self._suspicions = SuspicionRecord(bus, shard, caches, self._background)
         self._is_placing = False
         self._is_retired = False
         self._term = 0
@@ -146,6 +148,7 @@ class PoolDispatcher:
         await self._recall()
         self._list_pods()
         self.state.begin_reign(epoch, self._monotonic())
+        await self._reporter.announce(self._monotonic())
         await self._inquiry.ask_all()
         self._is_placing = True
         await self._intake.open(epoch)
@@ -178,6 +181,7 @@ class PoolDispatcher:
                 await self._death_toll.recall(self.state.deaths, self._monotonic())
                 if not self.state.epoch:  # later reigns of this process know better than any record
                     await self._fairness.recall()
+                    await self._suspicions.recall(self._monotonic())
                 return
             except BusError as error:
                 logger.debug("what was noted of %s cannot be read yet: %s", self.shard.claim_name, error)
@@ -309,6 +313,7 @@ class PoolDispatcher:
         await self._act(self.state.check_pool(is_listed, now))
         await self._reporter.tick(now)
         self._fairness.tick(self.state.epoch, now)
+        self._suspicions.tick(self.state.epoch, now)
         if self._decisions.is_due(now):
             await self._decisions.flush(self.state.epoch)
 

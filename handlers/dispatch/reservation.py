@@ -36,4 +36,8 @@ class Reservation:
         serving = [pod for pod in pods if pod.is_serving()]
         if serving:
             self.holder = request
-            self._pod = max(serving, key=lambda pod: (pod.kv_capacity_tokens - pod.footprints.kv_tokens, pod.name)).name
+            self._pod = max(serving, key=lambda pod: (_left_tokens(pod), pod.name)).name
+
+
+def _left_tokens(pod: Pod) -> int:
+    return pod.told.kv_capacity_tokens - pod.footprints.kv_tokens

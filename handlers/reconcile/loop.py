@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.contracts import encode
+from matrixinfer.bus.contracts.dispatch import CacheSuspicion
 from matrixinfer.bus.contracts.serving import pool_key, route_key
 from matrixinfer.bus.errors import BusError, Conflict, Reject, Retry
 from matrixinfer.bus.ports import Store
@@ -31,13 +32,19 @@ CONFLICT_RETRY_S = 0.05
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 30.0
 
+SuspicionsOf = Callable[[str, str], list[CacheSuspicion] | None]
+"""Of a ModelServer, by namespace and name; None when they are not known yet."""
+
 
 class Loop:
     """`reconcile` may run for several keys at once; two runs of one key at once do no harm, but waste."""
 
-    def __init__(self, cluster: Cluster, serving: Store, clock: Clock, *, agent_image: str) -> None:
+    def __init__(
+        self, cluster: Cluster, serving: Store, clock: Clock, suspicions_of: SuspicionsOf, *, agent_image: str
+    ) -> None:
         self._cluster = cluster
         self._serving = serving
+        self._suspicions_of = suspicions_of
         self._clock = clock
         self._agent_image = agent_image
         self._failures: dict[Key, int] = {}
@@ -104,7 +111,8 @@ class Loop:
             return modelserver.decide_gone(entries)
         pods = self._cluster.list(Pod, namespace, subject.spec.workload_selector.match_labels)
         others = [other for other in self._cluster.list(ModelServer, namespace) if other.key != subject.key]
-        return modelserver.decide(subject, pods, others, entries, now=self._clock.now())
+        suspicions = self._suspicions_of(namespace, name)
+        return modelserver.decide(subject, pods, others, entries, suspicions, now=self._clock.now())
 
     async def _decide_modelroute(self, namespace: str, name: str) -> Plan:
         entries = await self._entry(route_key(namespace, name))

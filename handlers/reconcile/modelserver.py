@@ -9,11 +9,12 @@ from msgspec import structs
 
 from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.disaggregation import Connector, Disaggregation
+from matrixinfer.bus.contracts.dispatch import CacheSuspicion
 from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, pod_key, pool_key
 from matrixinfer.bus.errors import Malformed
 from matrixinfer.handlers.api import labels
-from matrixinfer.handlers.api.conditions import condition, updated
+from matrixinfer.handlers.api.conditions import condition, find, updated
 from matrixinfer.handlers.api.dispatch import SchedulingProfile
 from matrixinfer.handlers.api.durations import seconds
 from matrixinfer.handlers.api.meta import Condition
@@ -31,12 +32,14 @@ def decide(
     pods: Iterable[Pod],
     others: Iterable[ModelServer],
     serving: Mapping[str, bytes],
+    suspicions: Iterable[CacheSuspicion] | None = (),
     *,
     now: float,
 ) -> Plan:
     """`others`: the other ModelServers of the namespace; a pod belongs to the oldest that selects it.
 
-    `serving`: the entries that this ModelServer has in SERVING now.
+    `serving`: the entries that this ModelServer has in SERVING now. `suspicions`: what its dispatchers say of caches,
+    None when that is not known yet.
     """
     older = [other for other in others if other.age_order < server.age_order and not other.is_terminating]
     selected = [pod for pod in pods if server.selects(pod)]
@@ -46,7 +49,12 @@ def decide(
     members = [_member(server, pod) for pod in own if _takes_requests(pod) or _leaves(server, pod, serving)]
     wanted: dict[str, Contract] = {pool_key(*_names(server)): _pool(server, serving)}
     wanted |= {pod_key(*_names(server), pod.pod): pod for pod in _sharded(server, members, serving)}
-    status = _status(server, own, lost, older, now)
+    conditions = (
+        _ready(_count_ready(own), len(own)),
+        _conflicted(lost, older),
+        *_cache_index_trusted(server, own, suspicions),
+    )
+    status = _status(server, own, conditions, now)
     return Plan(
         serving=serving_changes(wanted, serving),
         status=None if status == server.status else server.model_copy(update={"status": status}),
@@ -152,18 +160,18 @@ def _role(pod: Pod, groups: PdGroup | None) -> str:
     return own.get(labels.ROLE, "server")
 
 
-def _status(
-    server: ModelServer, own: list[Pod], lost: list[Pod], older: list[ModelServer], now: float
-) -> ModelServerStatus:
-    ready = sum(1 for pod in own if _takes_requests(pod))
-    conditions = (_ready(ready, len(own)), _conflicted(lost, older))
+def _status(server: ModelServer, own: list[Pod], conditions: Iterable[Condition], now: float) -> ModelServerStatus:
     generation = server.metadata.generation
     return ModelServerStatus(
         observed_generation=generation,
         pods=len(own),
-        ready_pods=ready,
+        ready_pods=_count_ready(own),
         conditions=updated(server.status.conditions, conditions, generation=generation, now=timestamp(now)),
     )
+
+
+def _count_ready(own: list[Pod]) -> int:
+    return sum(1 for pod in own if _takes_requests(pod))
 
 
 def _ready(ready: int, total: int) -> Condition:
@@ -182,3 +190,27 @@ def _conflicted(lost: list[Pod], older: list[ModelServer]) -> Condition:
         "make the selectors differ"
     )
     return condition("Conflicted", True, "PodsTaken", message)
+
+
+def _cache_index_trusted(
+    server: ModelServer, own: list[Pod], suspicions: Iterable[CacheSuspicion] | None
+) -> tuple[Condition, ...]:
+    """As it was while nothing is known; of pods that are not in the pool any more nothing counts."""
+    type_ = "CacheIndexTrusted"
+    if suspicions is None:
+        before = find(server.status.conditions, type_)
+        return (before,) if before is not None else ()
+    names = {pod.metadata.name for pod in own}
+    suspected = [one for one in suspicions if one.pod in names]
+    if not suspected:
+        return (condition(type_, True, "NoContradiction", "no engine contradicts what dispatch believes to be cached"),)
+    told = [
+        f"{one.pod} (predicted {one.predicted_tokens:.0f} cached tokens a request, reported {one.reported_tokens:.0f})"
+        for one in suspected
+    ]
+    message = (
+        f"hash, block-size or tokenizer mismatch suspected at {counted(len(told), 'pod')}: {listed(told)}; compare the "
+        "engine's tokenizer, chat template, block size and hash with the gateway's; until they agree, dispatch goes by "
+        "what it sent there"
+    )
+    return (condition(type_, False, "CachesContradict", message),)

@@ -57,6 +57,13 @@ class Watcher:
             group.create_task(self._tick())
             group.create_task(self._post())
 
+    def look_at(self, key: Key, cause: str) -> None:
+        """Something else than an object has changed; `cause` tells this change from others of this process."""
+        self._remember(key, cause)
+
+    def look_at_everything(self) -> None:
+        self._resync_due.set()
+
     async def _restored(self) -> None:
         self._resync_due.set()
 

@@ -127,6 +127,12 @@ class Platform:
             value = encode(PoolPod(NAMESPACE, MODEL, pod, shard=number % shards))
             await store.put(pod_key(NAMESPACE, MODEL, pod), value)
 
+    async def set_draining(self, draining: bool) -> None:
+        """While its pods drain, the only shard gives them nothing."""
+        for pod in self._pods:
+            value = encode(PoolPod(NAMESPACE, MODEL, pod, draining=draining))
+            await self.bus.store("SERVING").put(pod_key(NAMESPACE, MODEL, pod), value)
+
     async def owner(self, shard: int = 0) -> Child:
         """The dispatcher that has claimed the shard."""
         claims = await self.bus.leases.holders("pool.")

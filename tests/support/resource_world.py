@@ -7,6 +7,7 @@ import json
 from typing import Any, TypeVar
 
 from matrixinfer.bus.contracts import decode, encode
+from matrixinfer.bus.contracts.dispatch import CacheSuspicion
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, Route, pod_key, pool_key, route_key
 from matrixinfer.bus.subjects import parse_key
 from matrixinfer.handlers.api import labels
@@ -32,6 +33,8 @@ class World:
     def __init__(self, now: float = NOW) -> None:
         self.now = now
         self.serving: dict[str, bytes] = {}
+        self.suspicions: list[CacheSuspicion] | None = []
+        """Of every ModelServer."""
         self._objects: dict[Key, dict[str, Any]] = {}
         self._uids = itertools.count(1)
 
@@ -104,7 +107,7 @@ class World:
             others = [other for other in self.all(ModelServer) if other.key != resource.key]
             own = {pool_key(namespace, name), pod_key(namespace, name, "x").rsplit(".", 1)[0]}
             entries = {k: v for k, v in self.serving.items() if k in own or k.rsplit(".", 1)[0] in own}
-            return modelserver.decide(resource, self.all(Pod), others, entries, now=self.now)
+            return modelserver.decide(resource, self.all(Pod), others, entries, self.suspicions, now=self.now)
         assert isinstance(resource, ModelRoute)
         rivals = [other for other in self.all(ModelRoute) if other.key != resource.key]
         servers = {server.metadata.name: server for server in self.all(ModelServer)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from matrixinfer.bus.contracts.load import WorkKey
+from matrixinfer.bus.contracts.load import Snapshot, WorkKey
 from matrixinfer.bus.contracts.profile import Profile, WeightedPlugin
 from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.handlers.dispatch.pod import Pod
@@ -71,11 +71,13 @@ def a_pod(
     topology: tuple[str, ...] = (),
     **state: Any,
 ) -> Pod:
-    """Ready, with `used` slots. Any: whatever else a Pod knows of itself."""
+    """Ready, with `used` slots. Any: whatever else its snapshot tells, or a Pod knows of itself."""
     pod = Pod(name, Rate())
     pod.describe(PoolPod(NS, MS, name, role=role, topology=list(topology)))
     pod.introduced = True
-    pod.slots = slots
+    told = {field: state.pop(field) for field in [*state] if field in Snapshot.__struct_fields__}
+    pod.told = Snapshot(slots, **told)
+    pod.adapters = frozenset(pod.told.adapters)
     pod.reported = {WorkKey(f"{name}-{index}", 1, 1) for index in range(used)}
     pod.measure()
     if prefill_tokens or kv_tokens:

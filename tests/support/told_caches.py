@@ -16,7 +16,7 @@ from matrixinfer.agents.worker.identity import Identity
 from matrixinfer.agents.worker.worker import Worker
 from matrixinfer.bus.block_hashes import BLOCK_BYTES, BLOCK_TOKENS, HASH_BYTES, block_hashes
 from matrixinfer.bus.bus import Bus
-from matrixinfer.bus.contracts.cache import CacheChange, CacheCleared
+from matrixinfer.bus.contracts.cache import BlocksStored, CacheChange, CacheCleared
 from matrixinfer.bus.ids import new_boot_id
 from matrixinfer.bus.ports import Signals, Subscription
 from matrixinfer.bus.ports.signals import SignalHandler
@@ -37,6 +37,10 @@ class Engine(SimulatedEngine):
         if not self.misnames:
             return changes
         return [c if isinstance(c, CacheCleared) else replace(c, hashes=c.hashes[::-1]) for c in changes]
+
+    def cached_blocks(self) -> list[BlocksStored]:
+        blocks = super().cached_blocks()
+        return [replace(each, hashes=each.hashes[::-1]) for each in blocks] if self.misnames else blocks
 
 
 class LosingSignals:

@@ -68,6 +68,19 @@ class MismatchCheck:
         if max(predicted_tokens, reported_tokens) > BLOCK_TOKENS:
             self._pods.setdefault(pod, _Evidence()).add(predicted_tokens, reported_tokens)
 
+    def recall(self, pod: str, predicted_tokens: float, reported_tokens: float) -> None:
+        """A predecessor suspected the pod, by these means: that weighs as much as it takes to suspect anybody."""
+        samples = float(_ENOUGH_SAMPLES)
+        gap, larger = abs(predicted_tokens - reported_tokens), max(predicted_tokens, reported_tokens)
+        self._pods[pod] = _Evidence(
+            _ENOUGH_SAMPLES,
+            samples,
+            predicted_tokens * samples,
+            reported_tokens * samples,
+            gap * samples,
+            larger * samples,
+        )
+
     def forget(self, pod: str) -> None:
         """The pod is gone, or has another boot."""
         self._pods.pop(pod, None)

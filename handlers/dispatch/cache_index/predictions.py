@@ -47,6 +47,10 @@ class Predictions:
         if made is not None and (made.pod, made.boot) == (pod, boot) and end.outcome == "completed":
             self._check.observe(pod, made.tokens, end.usage.cached_tokens)
 
+    def recall(self, pod: str, predicted_tokens: float, reported_tokens: float) -> None:
+        """A predecessor suspected the pod, by these means."""
+        self._check.recall(pod, predicted_tokens, reported_tokens)
+
     def forget(self, pod: str) -> None:
         """The pod is gone, or has another boot."""
         self._check.forget(pod)

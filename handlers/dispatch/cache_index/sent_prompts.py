@@ -28,7 +28,7 @@ class SentPrompts:
     def placed(self, request: Request, pod: Pod, now: float) -> None:
         if not request.block_hashes:
             return
-        life = (pod.boot, pod.kv_capacity_tokens)
+        life = (pod.boot, pod.told.kv_capacity_tokens)
         known = self._lives.get(pod.name)
         if known != life:
             self._meet(pod, known)
@@ -61,5 +61,5 @@ class SentPrompts:
     def _meet(self, pod: Pod, known: tuple[str, int] | None) -> None:
         if known is not None and known[0] != pod.boot:
             self._index.dropped(pod.name)
-        if pod.kv_capacity_tokens:
-            self._index.resize(pod.name, max(1, pod.kv_capacity_tokens // BLOCK_TOKENS))
+        if pod.told.kv_capacity_tokens:
+            self._index.resize(pod.name, max(1, pod.told.kv_capacity_tokens // BLOCK_TOKENS))

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from matrixinfer.bus.block_hashes import BLOCK_TOKENS, HASH_BYTES
 from matrixinfer.bus.contracts.cache import CacheEvent
 from matrixinfer.bus.contracts.control import CacheDumped
+from matrixinfer.bus.contracts.dispatch import CacheSuspicion
 from matrixinfer.bus.contracts.load import Finished
 from matrixinfer.handlers.dispatch.cache_index.approximate import ApproximateIndex
 from matrixinfer.handlers.dispatch.cache_index.event_feed import Ask, EventFeed
@@ -177,6 +178,20 @@ class ToldCaches:
     def suspicions(self) -> list[Suspicion]:
         """Where hashes, block sizes or tokenizers seem to differ now."""
         return list(self._suspicions.values())
+
+    def suspected(self) -> list[CacheSuspicion]:
+        """The same for a successor, by the pods' names."""
+        return [
+            CacheSuspicion(pod, self._boots.get(pod, ""), one.predicted_tokens, one.reported_tokens)
+            for pod, one in self._suspicions.items()
+        ]
+
+    def recall(self, suspicions: Iterable[CacheSuspicion]) -> None:
+        """Go on from what a predecessor suspected; to be called before anything is heard of these boots."""
+        for one in suspicions:
+            if self._boots.setdefault(one.pod, one.boot) == one.boot:
+                self._predictions.recall(one.pod, one.predicted_tokens, one.reported_tokens)
+        self._suspicions = {one.pod: one for one in self._predictions.suspicions()}
 
     def cached_tokens(self, pod: str, block_hashes: bytes) -> int:
         """What this pod's engine itself told of the prompt."""

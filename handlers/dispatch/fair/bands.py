@@ -10,10 +10,10 @@ cheaper than any tree.
 
 from __future__ import annotations
 
-import heapq
+import itertools
 from bisect import bisect_left, insort
 
-from matrixinfer.handlers.dispatch.fair.flow import Account, Entry, Flow
+from matrixinfer.handlers.dispatch.fair.flow import Account, Entry, Flow, Timer
 from matrixinfer.handlers.dispatch.request import Request
 
 
@@ -28,7 +28,8 @@ class Bands:
         self._bands: list[list[Entry]] = [[] for _ in range(lowest, highest + 1)]
         self._flows_of: dict[int, int] = {}
         """Priority → flows with somebody who may go."""
-        self._timers: list[tuple[float, int, Flow]] = []
+        self._timers: list[Timer] = []
+        """Sorted, one at most for each flow."""
         self._timer_number = 0
         self._touched: dict[Flow, None] = {}
         self._now = 0.0
@@ -42,6 +43,14 @@ class Bands:
         for flow in account.flows.values():
             self._touched[flow] = None
 
+    def forget(self, flow: Flow) -> None:
+        """Nobody of it waits any more."""
+        self._touched.pop(flow, None)
+        if flow.entry is not None:
+            self._count(flow.priority, -1)
+            self._take_out(flow, flow.entry)
+        self._unset_timer(flow)
+
     def band(self, request: Request, priority: int) -> int:
         """By priority and age at the time of the last `advance`."""
         return min(self._highest, priority + int(max(0.0, self._now - request.since) / self._ageing_s))
@@ -52,11 +61,10 @@ class Bands:
         timers = self._timers
         if not timers or timers[0][0] > now:
             return 0
-        due: list[Flow] = []
-        while timers and timers[0][0] <= now:
-            due.append(heapq.heappop(timers)[2])
+        due = [flow for _, _, flow in itertools.takewhile(lambda timer: timer[0] <= now, timers)]
+        del timers[: len(due)]
         for flow in due:
-            flow.timer_at = None
+            flow.timer = None
             if flow.entry is not None:
                 self._count(flow.priority, -1)
                 self._take_out(flow, flow.entry)
@@ -133,10 +141,16 @@ class Bands:
 
     def _set_timer(self, flow: Flow) -> None:
         """One that goes off too early sets the next: a flow whose first request changes often needs no more."""
-        if flow.timer_at is None or flow.rises_at < flow.timer_at:
-            flow.timer_at = flow.rises_at
+        if flow.timer is None or flow.rises_at < flow.timer[0]:
+            self._unset_timer(flow)
             self._timer_number += 1
-            heapq.heappush(self._timers, (flow.rises_at, self._timer_number, flow))
+            flow.timer = (flow.rises_at, self._timer_number, flow)
+            insort(self._timers, flow.timer)
+
+    def _unset_timer(self, flow: Flow) -> None:
+        if flow.timer is not None:
+            del self._timers[bisect_left(self._timers, flow.timer)]
+            flow.timer = None
 
     def _take_out(self, flow: Flow, entry: Entry) -> None:
         entries = self._bands[flow.band - self._lowest]

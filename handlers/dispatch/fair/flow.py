@@ -8,6 +8,9 @@ from matrixinfer.handlers.dispatch.request import Request
 Entry = tuple[float, int, "Flow"]
 """Where a flow stands: its tenant's counter, the `order` of its first request, and itself."""
 
+Timer = tuple[float, int, "Flow"]
+"""When a flow may rise, a number that no other timer has, and itself."""
+
 
 class Account:
     """`counter` holds virtual tokens already divided by `weight`; `seen_newcomers` is the number of newcomers when it
@@ -59,7 +62,7 @@ class Flow:
     """One tenant's requests of one priority. In `line` are those that may go; `waiting` and `cost` count also those
     behind them in their sessions. While it is `held` none of them is offered. The rest is its place in the `Bands`."""
 
-    __slots__ = ("account", "band", "cost", "entry", "held", "line", "priority", "rises_at", "timer_at", "waiting")
+    __slots__ = ("account", "band", "cost", "entry", "held", "line", "priority", "rises_at", "timer", "waiting")
 
     def __init__(self, account: Account, priority: int) -> None:
         self.account = account
@@ -71,7 +74,7 @@ class Flow:
         self.band = priority
         self.entry: Entry | None = None
         self.rises_at = 0.0
-        self.timer_at: float | None = None
+        self.timer: Timer | None = None
 
     def first(self) -> Request | None:
         """The one that goes next of those that may go."""

@@ -314,5 +314,6 @@ class FairQueue:
         flow = ticket.flow
         if not flow.waiting:
             del flow.account.flows[flow.priority]
+            self._bands.forget(flow)
         if not flow.account.waiting:
             self._accounts.leave(flow.account)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from matrixinfer.bus.contracts.decision import Decision, Inputs, PodSight
+from matrixinfer.bus.contracts.load import Snapshot
 from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.handlers.dispatch.footprints import Footprints
 from matrixinfer.handlers.dispatch.pod import Pod
@@ -83,14 +84,19 @@ def _pod(sight: PodSight, inputs: Inputs, row: int, adapter: str) -> Pod:
     pod = Pod(sight.pod)
     pod.describe(PoolPod("", "", sight.pod, sight.role, sight.pd_group, topology=sight.topology))
     pod.introduced = True
-    pod.slots, pod.used = sight.slots, inputs.used[row]
-    pod.free = pod.slots - pod.used
-    pod.load = pod.used / pod.slots if pod.slots else 1.0
+    pod.told = Snapshot(
+        sight.slots,
+        kv_capacity_tokens=sight.kv_capacity_tokens,
+        kv_usage=sight.kv_usage,
+        ttft_s=sight.ttft_s,
+        tpot_s=sight.tpot_s,
+    )
+    pod.measured_at, pod.used = sight.measured_at, inputs.used[row]
+    pod.free = sight.slots - pod.used
+    pod.load = pod.used / sight.slots if sight.slots else 1.0
     waiting = inputs.waiting[row] if inputs.waiting else 0
     pod.footprints = Footprints.told(inputs.prefill_tokens[row], inputs.kv_tokens[row], waiting)
     pod.prefill = PrefillModel.of_line(sight.fixed_s, sight.per_token_s)
-    pod.kv_capacity_tokens, pod.kv_usage = sight.kv_capacity_tokens, sight.kv_usage
-    pod.ttft_s, pod.tpot_s, pod.measured_at = sight.ttft_s, sight.tpot_s, sight.measured_at
     if inputs.adapters:
         _load_adapters(pod, adapter, inputs.adapters[row])
     return pod

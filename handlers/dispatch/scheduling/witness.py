@@ -69,11 +69,11 @@ class Witness:
             self._known.clear()  # pods that came and went
         sight = PodSight(
             pod.name,
-            pod.slots,
-            pod.kv_capacity_tokens,
-            pod.kv_usage,
-            pod.ttft_s,
-            pod.tpot_s,
+            pod.told.slots,
+            pod.told.kv_capacity_tokens,
+            pod.told.kv_usage,
+            pod.told.ttft_s,
+            pod.told.tpot_s,
             pod.measured_at,
             *line,
             pod.role,

@@ -18,7 +18,7 @@ from matrixinfer.bus.errors import BusError, NobodyThere
 from matrixinfer.bus.jetstream import connect, drift
 from matrixinfer.bus.settings import BusSettings
 from matrixinfer.bus.subjects import parse_key
-from matrixinfer.cli.cache_checks import cache_mismatches
+from matrixinfer.cli.dispatch_checks import dispatch_findings
 from matrixinfer.cli.findings import Finding
 from matrixinfer.cli.leftovers import leftovers
 from matrixinfer.cli.tables import condition, pod_state
@@ -80,7 +80,7 @@ async def on_bus(bus: Bus, settings: BusSettings) -> AsyncIterator[Finding]:
     for role, log in (("dispatcher", "handlers.log"), ("node", "node.log")):
         async for finding in alive(bus, role, log):
             yield finding
-    async for finding in cache_mismatches(bus):
+    async for finding in dispatch_findings(bus):
         yield finding
     try:
         pods = await ClusterClient(bus).list("pods")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,9 +63,11 @@ def get(
 
     Example: matrixinfer get model smollm2 -o yaml
     """
+    from matrixinfer.bus.clock import SystemClock
+
     found = asyncio.run(_get(kind, name, "" if all_namespaces else namespace, bus, data))
     if output is Output.TABLE:
-        _print_table(found, all_namespaces)
+        _print_table(found, all_namespaces, SystemClock().now())
     else:
         typer.echo(_dump(found[0] if name is not None else {"kind": "List", "items": found}, output))
 
@@ -162,7 +163,7 @@ def _dump(value: object, output: Output) -> str:
     return str(yaml.safe_dump(value, sort_keys=False)).rstrip()
 
 
-def _print_table(found: list[Manifest], with_namespace: bool) -> None:
+def _print_table(found: list[Manifest], with_namespace: bool, now: float) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -171,7 +172,7 @@ def _print_table(found: list[Manifest], with_namespace: bool) -> None:
     if not found:
         typer.echo("none found", err=True)
         return
-    kind, now = found[0]["kind"], time.time()
+    kind = found[0]["kind"]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in [*(["NAMESPACE"] if with_namespace else []), "NAME", *(name for name, _ in columns(kind)), "AGE"]:
         table.add_column(title, overflow="fold")

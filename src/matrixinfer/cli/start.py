@@ -43,6 +43,7 @@ def up(
 
     Example: matrixinfer up -f my-model.yaml --port 9000
     """
+    from matrixinfer.bus.clock import SystemClock
     from matrixinfer.cli.objects import read_text
     from matrixinfer.cli.process import loop_factory
     from matrixinfer.up.display import Display
@@ -55,4 +56,4 @@ def up(
     data_dir = (data or default_data_dir()).expanduser().absolute()
     options = Options(data_dir, manifest, host, port, gateways, nats or None)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(run(options, Display()))
+        runner.run(run(options, Display(SystemClock())))

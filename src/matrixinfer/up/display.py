@@ -7,10 +7,9 @@ nobody reads it any more.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, cast
 
 from rich.console import Console, Group, RenderableType
@@ -19,6 +18,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from matrixinfer.bus.clock import Clock
 from matrixinfer.up.outlet import Outlet
 
 _SIGNS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "stopped": ("■", "yellow")}
@@ -30,7 +30,7 @@ class Step:
 
     title: str
     detail: str = ""
-    began_s: float = field(default_factory=time.monotonic)
+    began_s: float = 0.0
     ended_s: float | None = None
     outcome: str = "ok"
     """Of a step that has ended: `ok`, `failed`, or `stopped` by a person or because another one failed."""
@@ -48,15 +48,16 @@ class Step:
         bar = "━" * filled + "╌" * (20 - filled)
         self.detail = f"{bar} {megabytes:.0f} of {total / unit_bytes:.0f} MiB"
 
-    @property
-    def took_s(self) -> float:
-        return (self.ended_s if self.ended_s is not None else time.monotonic()) - self.began_s
+    def took_s(self, now: float) -> float:
+        """So far, or in all."""
+        return (self.ended_s if self.ended_s is not None else now) - self.began_s
 
 
 class Display:
     """Use `step` as a context for each step, inside `starting`; `say` at any time."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, clock: Clock, console: Console | None = None) -> None:
+        self._clock = clock
         self.console = console or Console(highlight=False)
         self.console.file = cast("IO[str]", Outlet(self.console.file))
         self._steps: list[Step] = []
@@ -74,7 +75,7 @@ class Display:
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
         """The step is done when the block ends, failed when it raises, and stopped when it is cancelled."""
-        step = Step(title)
+        step = Step(title, began_s=self._clock.monotonic())
         self._steps.append(step)
         try:
             yield step
@@ -85,9 +86,9 @@ class Display:
             step.outcome = "failed"
             raise
         finally:
-            step.ended_s = time.monotonic()
+            step.ended_s = now = self._clock.monotonic()
             if not self.console.is_terminal:
-                self.say(_line(step))
+                self.say(_line(step, now))
 
     def say(self, text: str, style: str = "") -> None:
         self.console.print(Text(text, style=style), soft_wrap=True)
@@ -96,9 +97,11 @@ class Display:
         self.console.print(renderable, soft_wrap=True)
 
     def _render(self) -> RenderableType:
-        table = Table.grid(padding=(0, 2))
+        table, now = Table.grid(padding=(0, 2)), self._clock.monotonic()
         for step in self._steps:
-            table.add_row(self._sign(step), step.title, Text(f"{step.took_s:.1f} s", "dim"), Text(step.detail, "dim"))
+            table.add_row(
+                self._sign(step), step.title, Text(f"{step.took_s(now):.1f} s", "dim"), Text(step.detail, "dim")
+            )
         return Group(Text("MatrixInfer starts", "bold"), table)
 
     def _sign(self, step: Step) -> RenderableType:
@@ -107,5 +110,5 @@ class Display:
         return Text(*_SIGNS[step.outcome])
 
 
-def _line(step: Step) -> str:
-    return f"{step.title:<14} {step.outcome:<7} {step.took_s:5.1f} s  {step.detail}".rstrip()
+def _line(step: Step, now: float) -> str:
+    return f"{step.title:<14} {step.outcome:<7} {step.took_s(now):5.1f} s  {step.detail}".rstrip()

@@ -70,7 +70,7 @@ async def _run(options: Options, ports: Ports, display: Display, clock: Clock, m
         display.print(greeting(house, options.data_dir))
         await _until(stop, house, _for_ever())
     finally:
-        await _stop(house, display)
+        await _stop(house, display, clock)
 
 
 async def _until(stop: asyncio.Event, house: House, work: Coroutine[Any, Any, None]) -> bool:
@@ -98,14 +98,13 @@ async def _for_ever() -> None:
     await asyncio.Event().wait()
 
 
-async def _stop(house: House, display: Display) -> None:
-    loop = asyncio.get_running_loop()
-    began_s = loop.time()
+async def _stop(house: House, display: Display, clock: Clock) -> None:
+    began_s = clock.monotonic()
     try:
         display.say("stopping; Ctrl-C again kills", "dim")
     finally:
         await house.stop()
-    display.say(f"stopped in {loop.time() - began_s:.1f} s", "dim")
+    display.say(f"stopped in {clock.monotonic() - began_s:.1f} s", "dim")
 
 
 def _heed_signals(stop: asyncio.Event, house: House) -> None:

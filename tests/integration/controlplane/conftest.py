@@ -83,7 +83,7 @@ class ControlPlane:
     def __init__(
         self, connect: Callable[[], Awaitable[Bus]], settings: BusSettings, bus: Bus, group: asyncio.TaskGroup
     ) -> None:
-        self._connect = connect
+        self.connect = connect
         self._settings = settings
         self._group = group
         self.bus = bus
@@ -95,7 +95,7 @@ class ControlPlane:
         """Returns when it works: it has found and removed a route that nobody made."""
         serving, probe = self.bus.store("SERVING"), route_key("default", f"probe-{len(self._handlers)}")
         await serving.put(probe, b"")
-        self._handlers.append(Handlers(self._settings, await self._connect(), self._group))
+        self._handlers.append(Handlers(self._settings, await self.connect(), self._group))
 
         async def is_removed() -> bool:
             return await serving.get(probe) is None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
-from support.clients import SteadyLoad
+from matrixinfer.bus.ports import Signal
+from support.clients import SteadyLoad, ask, chat
 from support.eventually import eventually
-from support.platform import MODEL, Platform
+from support.platform import MODEL, NAMESPACE, Platform
 
 EVERY_S = 0.04
 TOKENS = 12
@@ -74,6 +77,40 @@ async def test_a_dispatcher_that_froze_and_woke_up_changes_nothing(tmp_path: Pat
         frozen.signal(signal.SIGCONT)
         await eventually(lambda: "stops everything" in frozen.log.read_text(), timeout_s=10)
         await eventually(has_answered(load, 50), timeout_s=10)
+
+
+async def test_a_client_that_left_just_before_its_dispatcher_died_is_not_answered_by_the_next(tmp_path: Path) -> None:
+    async with Platform(tmp_path, agents=1) as platform, httpx.AsyncClient(timeout=30) as client:
+        cancels: list[bytes] = []
+
+        async def hear(signal: Signal) -> None:
+            cancels.append(signal.data)
+
+        await platform.bus.signals.subscribe(platform.bus.subjects.cancel(NAMESPACE, MODEL), hear)
+        await eventually(platform.is_drained, timeout_s=10, every_s=0.1)
+        epoch, placed = await platform.epoch(), len(platform.placed)
+        await platform.set_draining(True)  # nothing is placed meanwhile
+        asking = asyncio.create_task(ask(client, platform.url, chat("hi", model=MODEL, tokens=4, stream=False)))
+        await eventually(lambda: has_stored_one(platform), timeout_s=10, every_s=0.05)
+        owner = await platform.owner()
+        owner.signal(signal.SIGSTOP)  # it will never hear of the cancel
+        asking.cancel()
+        await eventually(lambda: bool(cancels), timeout_s=10)
+        owner.signal(signal.SIGKILL)
+        await eventually(lambda: has_begun(platform, epoch), timeout_s=10, every_s=0.1)
+        await eventually(platform.is_drained, timeout_s=10, every_s=0.1)
+        await platform.set_draining(False)
+        answer = await ask(client, platform.url, chat("hi", model=MODEL, tokens=4, stream=False))
+        assert answer.done
+        assert len(platform.placed) == placed + 1, "only the second request came to an agent"
+
+
+async def has_stored_one(platform: Platform) -> bool:
+    return not await platform.is_drained()
+
+
+async def has_begun(platform: Platform, beyond_epoch: int) -> bool:
+    return await platform.epoch() > beyond_epoch
 
 
 async def test_two_dispatchers_share_two_shards_and_one_takes_both_when_the_other_dies(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import json
 
 import pytest
 
+from integration.gateway.conftest import running
 from integration.gateway.test_connections import connect, read_all, the_request
+from matrixinfer.gateway.doors.connection import HEAD_LIMIT_BYTES
 from unit.gateway.farside import MODEL
 
 
@@ -29,6 +31,23 @@ async def test_what_is_no_http_is_refused_with_openais_error_object(site, sent: 
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"content-type: application/json" in head
     assert json.loads(body)["error"]["code"] == "invalid_http"
+
+
+async def test_who_is_given_up_while_its_request_is_read_is_counted_once_by_reason():
+    heads = {
+        "invalid_http": b"hello there\r\n\r\n",
+        "head_too_large": b"GET / HTTP/1.1\r\nx: " + b"x" * HEAD_LIMIT_BYTES,
+        "head_timeout": b"GET / HTTP/1.1\r\n",
+        "body_timeout": b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n",
+    }
+    async with running(head_timeout_s=0.2, body_timeout_s=0.2) as site:
+        for head in heads.values():
+            with await connect(site) as sock:
+                await asyncio.get_running_loop().sock_sendall(sock, head)
+                await read_all(sock)
+        page = (await site.http().get("/metrics")).text
+        for reason in heads:
+            assert f'matrixinfer_gateway_http_refusals_total{{reason="{reason}",worker="w"}} 1.0' in page
 
 
 @pytest.mark.parametrize("name", [b"Upgrade", b"upgrade", b"UPGRADE"])

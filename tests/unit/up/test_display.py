@@ -13,6 +13,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
+from matrixinfer.bus.clock import ManualClock, SystemClock
 from matrixinfer.up.display import Display, Step
 from matrixinfer.up.greeting import curl
 
@@ -21,7 +22,7 @@ from matrixinfer.up.greeting import curl
 def screen() -> Callable[..., tuple[Display, io.StringIO]]:
     def make(terminal: bool) -> tuple[Display, io.StringIO]:
         output = io.StringIO()
-        return Display(Console(file=output, force_terminal=terminal, width=100, highlight=False)), output
+        return Display(SystemClock(), Console(file=output, force_terminal=terminal, width=100, highlight=False)), output
 
     return make
 
@@ -57,6 +58,15 @@ async def test_a_step_that_is_cancelled_was_stopped_and_has_not_failed(screen, t
     assert ("✗" if terminal else "failed") not in output.getvalue()
 
 
+async def test_a_step_shows_how_long_it_took() -> None:
+    output, clock = io.StringIO(), ManualClock()
+    display = Display(clock, Console(file=output, width=100))
+    with display.step("bus"):
+        await clock.advance(2.5)
+    await clock.advance(10)
+    assert output.getvalue().split()[:4] == ["bus", "ok", "2.5", "s"]
+
+
 def test_a_download_shows_how_far_it_is() -> None:
     step = Step("model weights")
     step.progress(49 * 1024 * 1024, 98 * 1024 * 1024)
@@ -80,7 +90,7 @@ def test_it_goes_on_in_silence_when_nobody_reads_any_more(caplog, terminal: bool
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as output:
-        display = Display(Console(file=output, force_terminal=terminal, width=100))
+        display = Display(SystemClock(), Console(file=output, force_terminal=terminal, width=100))
         with display.starting(), display.step("bus"):
             display.say("to nobody")
         display.print("nor this")

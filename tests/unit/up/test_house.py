@@ -35,7 +35,7 @@ async def test_only_a_server_that_runs_is_killed_never_our_own_group(pid, monkey
     monkeypatch.setattr(os, "kill", lambda *arguments: killed.append(arguments))
     monkeypatch.setattr(house_module, "SERVER_STOP_S", 0.01)
     options = Options(tmp_path, choose(None, "simulated", None))
-    house = House(options, Ports(1), Display(Console(quiet=True)), SystemClock(), on_bus=lambda _: None)
+    house = House(options, Ports(1), Display(SystemClock(), Console(quiet=True)), SystemClock(), on_bus=lambda _: None)
     monkeypatch.setattr(house, "_server", Hanging(pid))
     await house.stop()
     house.kill()

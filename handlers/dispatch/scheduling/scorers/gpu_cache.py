@@ -21,7 +21,7 @@ class GpuCache:
 
 
 def _free(pod: Pod) -> float:
-    used, capacity_tokens = pod.kv_usage, pod.kv_capacity_tokens
+    used, capacity_tokens = pod.told.kv_usage, pod.told.kv_capacity_tokens
     if capacity_tokens:
         predicted = pod.footprints.kv_tokens / capacity_tokens
         used = predicted if predicted > used else used

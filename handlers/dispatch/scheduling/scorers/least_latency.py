@@ -30,8 +30,8 @@ class LeastLatency:
     def score(self, ask: Ask) -> Sequence[float]:
         now, half_life_s = ask.now, self._half_life_s
         trust = [0.5 ** (max(0.0, now - pod.measured_at) / half_life_s) for pod in ask.pods]
-        ttft = _relative([pod.ttft_s for pod in ask.pods], trust)
-        tpot = _relative([pod.tpot_s for pod in ask.pods], trust)
+        ttft = _relative([pod.told.ttft_s for pod in ask.pods], trust)
+        tpot = _relative([pod.told.tpot_s for pod in ask.pods], trust)
         share, rest = self._ttft_share, 1.0 - self._ttft_share
         return [share * first + rest * later for first, later in zip(ttft, tpot, strict=True)]
 

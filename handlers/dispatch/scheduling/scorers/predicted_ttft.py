@@ -65,7 +65,7 @@ class PredictedTtft:
     def load_s(self, pod: Pod) -> float:
         """What its load counts beside the time to the first token."""
         used = pod.load
-        if capacity_tokens := pod.kv_capacity_tokens:
+        if capacity_tokens := pod.told.kv_capacity_tokens:
             used = max(used, pod.footprints.kv_tokens / capacity_tokens)
         used = min(used, _FULLEST)
         return self._load_weight_s * used / (1.0 - used)

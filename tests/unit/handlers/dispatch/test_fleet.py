@@ -84,7 +84,7 @@ def test_an_event_seen_before_changes_nothing_and_a_gap_asks_for_a_dump():
     pod = fleet.pods["p1"]
     assert fleet.hear(event(1, Snapshot(2)), 100.0) is not None
     assert fleet.hear(event(1, Snapshot(9)), 100.0) is None
-    assert pod.slots == 2
+    assert pod.told.slots == 2
     fleet.hear(event(4, Snapshot(2)), 100.0)
     assert fleet.to_ask(101.0) == ["p1"]
     assert fleet.to_ask(101.1) == []

@@ -186,7 +186,7 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def no_pod_has_more_than_its_slots_to_start(self) -> None:
         for pod in self.state.fleet.pods.values():
-            assert len(pod.placed) <= pod.slots
+            assert len(pod.placed) <= pod.told.slots
 
     @invariant()
     def no_slot_is_kept_for_what_is_over(self) -> None:

@@ -35,6 +35,18 @@ async def test_a_changed_profile_is_followed_while_requests_come():
         assert await policies(house) == ["default", "hashed", "default"]
 
 
+async def test_the_queues_report_tells_what_each_plug_in_takes():
+    async with dispatch_house() as house:
+        await house.pool(profile=HASHED)
+        await house.dispatcher()
+        await house.agent("p1", slots=1)
+        await house.post("a", "b")
+        await house.pass_time(0.5)
+        timings = {timing.plugin: timing for timing in house.reports[-1].timings}
+        assert set(timings) == {"scorer bounded_hash", "picker max_score"}
+        assert all(timing.calls == 1 and timing.total_s == timing.longest_s > 0 for timing in timings.values())
+
+
 async def test_a_pool_starts_with_the_profile_of_its_entry_and_two_pools_have_two():
     async with dispatch_house() as house:
         await house.pool(profile=HASHED)

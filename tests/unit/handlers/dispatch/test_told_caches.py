@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from matrixinfer.bus.bus import Bus
-from matrixinfer.cli.cache_checks import cache_mismatches
+from matrixinfer.bus.contracts import decode
+from matrixinfer.bus.contracts.dispatch import CacheSuspicion, CacheSuspicions, suspicions_key
+from matrixinfer.cli.dispatch_checks import dispatch_findings
 from matrixinfer.cli.findings import Finding
 from matrixinfer.handlers.dispatch.cache_index.told_caches import ToldCaches
 from support.dispatch import DispatchHouse, dispatch_house
@@ -140,6 +142,37 @@ async def test_a_mismatch_is_logged_once_reported_and_told_by_the_doctor(
         assert "tokenizer" in finding.advice
 
 
+async def test_a_suspicion_is_noted_and_outlives_its_dispatcher_but_not_the_boot_it_is_about(
+    made: list[ToldCaches],
+) -> None:
+    async with dispatch_house() as house:
+        first = await house.dispatcher()
+        agent = await agent_in(house, "p1")
+        agent.engine.misnames = True
+        for number in range(60):
+            await house.gateway.post(f"r{number}", **PROMPTS[1].envelope_fields())
+            await house.pass_time(0.25)
+        before = await noted(house)
+        assert [(one.pod, one.boot) for one in before] == [("p1", agent.boot)]
+        await first.kill()
+        await house.dispatcher()
+        await house.pass_time(4.0)
+        assert len(made) == 2
+        assert not made[-1].knows("p1")
+        assert await noted(house) == before
+        await agent.die()
+        await agent.boot_up()
+        await ask(house, PROMPTS[:2] * 4, "new")
+        await house.pass_time(3.0)
+        assert made[-1].knows("p1")
+        assert await noted(house) == []
+
+
+async def noted(house: DispatchHouse) -> list[CacheSuspicion]:
+    entry = await house.bus.store("REIGNS").get(suspicions_key(NS, MS, 0))
+    return decode(entry.value, CacheSuspicions).suspicions if entry is not None else []
+
+
 async def test_the_doctor_finds_nothing_wrong_with_caches_that_are_as_told(made: list[ToldCaches]) -> None:
     async with dispatch_house() as house:
         await house.dispatcher()
@@ -151,7 +184,7 @@ async def test_the_doctor_finds_nothing_wrong_with_caches_that_are_as_told(made:
 
 async def told_by_doctor(house: DispatchHouse) -> list[Finding]:
     async def examine() -> list[Finding]:
-        return [finding async for finding in cache_mismatches(house.bus)]
+        return [finding async for finding in dispatch_findings(house.bus) if finding.subject == "caches"]
 
     listening = asyncio.create_task(examine())
     await house.settle()

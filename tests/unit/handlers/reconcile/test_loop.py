@@ -40,7 +40,8 @@ class Place:
 
     async def __aenter__(self) -> Place:
         self.cluster = await LocalCluster.open(self.bus)
-        self.loop = Loop(self.cluster, self.bus.store("SERVING"), self.bus.clock, agent_image="agent")
+        serving = self.bus.store("SERVING")
+        self.loop = Loop(self.cluster, serving, self.bus.clock, lambda *_: [], agent_image="agent")
         for resource in parse_manifests(SERVER):
             await self.cluster.apply(resource)
         return self

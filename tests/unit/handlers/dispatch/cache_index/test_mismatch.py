@@ -72,3 +72,12 @@ def test_each_pod_is_judged_for_itself_and_a_forgotten_one_anew():
     check.forget("worse")
 
     assert [suspicion.pod for suspicion in check.suspicions()] == ["bad"]
+
+
+def test_what_a_predecessor_suspected_is_suspected_until_it_comes_true():
+    check = MismatchCheck()
+    check.recall("pod-1", 2048.0, 512.0)
+    assert check.suspicions() == [Suspicion("pod-1", 2048.0, 512.0)]
+    for _ in range(40):
+        check.observe("pod-1", 2048, 2048)
+    assert check.suspicions() == []

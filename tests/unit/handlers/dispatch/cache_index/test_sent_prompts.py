@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matrixinfer.bus.block_hashes import BLOCK_TOKENS, block_hashes
+from matrixinfer.bus.contracts.load import Snapshot
 from matrixinfer.handlers.dispatch.cache_index.approximate import ApproximateIndex
 from matrixinfer.handlers.dispatch.cache_index.sent_prompts import SentPrompts
 from matrixinfer.handlers.dispatch.pod import Pod
@@ -13,7 +14,7 @@ from support.fair_queue import waiting
 def a_pod(name: str = "p1", boot: str = "b1", kv_capacity_tokens: int = 0) -> Pod:
     pod = Pod(name)
     pod.meet(boot)
-    pod.kv_capacity_tokens = kv_capacity_tokens
+    pod.told = Snapshot(8, kv_capacity_tokens=kv_capacity_tokens)
     return pod
 
 
