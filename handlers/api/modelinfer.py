@@ -80,16 +80,20 @@ class ModelInferSpec(Part):
     template: InferGroupTemplate
     recovery_policy: RecoveryPolicy = RecoveryPolicy.ROLE
 
+    @property
+    def pods(self) -> int:
+        """Of all groups."""
+        return self.replicas * sum(role.pods for role in self.template.roles)
+
     @model_validator(mode="after")
     def _few_enough_pods(self) -> Self:
         """A group counts even when it is empty, and so does an instance: each is looked at."""
         roles = self.template.roles
         if self.replicas * max(1, sum(role.pods for role in roles)) > MOST_PODS:
             group = " + ".join(f"{role.name}: {role.replicas} x (1 + {role.worker_replicas})" for role in roles)
-            pods = self.replicas * sum(role.pods for role in roles)
             raise ValueError(
                 f"replicas {self.replicas} x ({group}; replicas x (1 + workerReplicas) of each role) "
-                f"makes {pods} pods; expected at most {MOST_PODS} pods, and as many groups, for one ModelInfer"
+                f"makes {self.pods} pods; expected at most {MOST_PODS} pods, and as many groups, for one ModelInfer"
             )
         return self
 

@@ -14,6 +14,8 @@ import yaml
 from matrixinfer.handlers.api.manifests import parse_manifests
 from matrixinfer.handlers.api.meta import Resource
 from matrixinfer.handlers.api.model import BackendType, Model
+from matrixinfer.handlers.api.modelinfer import ModelInfer
+from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.errors import BadManifest
 from matrixinfer.up.errors import BadOptions
 
@@ -66,13 +68,21 @@ def names(manifest: str) -> list[Named]:
 
 
 def served_models(manifest: str) -> list[str]:
-    """The names that clients write, of the models that have at least one replica."""
-    return [model.served_name for model in _models(manifest) if _pods(model)]
+    """The names that clients write: of the Models that have at least one replica, and of the ModelRoutes."""
+    routes = [resource for resource in _resources(manifest) if isinstance(resource, ModelRoute)]
+    models = [model.served_name for model in _models(manifest) if _pods(model)]
+    return [*models, *[route.spec.model_name for route in routes]]
 
 
 def wanted_pods(manifest: str) -> dict[tuple[str, str], int]:
-    """Namespace and name of each Model → how many pods it starts with."""
-    return {(model.metadata.namespace, model.metadata.name): _pods(model) for model in _models(manifest)}
+    """Namespace and name of each ModelInfer, of those that Models make too → how many pods it starts with."""
+    wanted = {
+        (model.metadata.namespace, model.child_name(backend)): backend.min_replicas
+        for model in _models(manifest)
+        for backend in model.spec.backends
+    }
+    infers = [resource for resource in _resources(manifest) if isinstance(resource, ModelInfer)]
+    return wanted | {(infer.metadata.namespace, infer.metadata.name): infer.spec.pods for infer in infers}
 
 
 def weights(manifest: str) -> list[str]:

@@ -17,7 +17,7 @@ from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.cluster_client import ClusterClient
 from matrixinfer.bus.errors import BusError, NobodyThere, TimedOut, Unavailable
 from matrixinfer.bus.subjects import escape
-from matrixinfer.handlers.api.labels import MODEL
+from matrixinfer.handlers.api.labels import MODELINFER
 from matrixinfer.up.child import last_lines
 from matrixinfer.up.errors import PartFailed
 
@@ -27,7 +27,7 @@ CRASHES_AT_START = 3
 
 Say = Callable[[str], None]
 Wanted = Mapping[tuple[str, str], int]
-"""Namespace and name of a Model → its pods."""
+"""Namespace and name of a ModelInfer → its pods."""
 
 
 async def door_opens(bus: Bus) -> None:
@@ -98,22 +98,22 @@ def is_ready(pod: dict[str, Any]) -> bool:
 
 
 async def _pods(bus: Bus, wanted: Wanted) -> list[dict[str, Any]]:
-    """Those of the wanted models; none while the handlers are away for a moment."""
+    """Those of the wanted ModelInfers; none while the handlers are away for a moment."""
     try:
         pods = await ClusterClient(bus).list("pods")
     except BusError:
         return []
-    return [pod for pod in pods if _model_of(pod) in wanted and not pod["metadata"].get("deletionTimestamp")]
+    return [pod for pod in pods if _maker_of(pod) in wanted and not pod["metadata"].get("deletionTimestamp")]
 
 
-def _model_of(pod: dict[str, Any]) -> tuple[str, str]:
+def _maker_of(pod: dict[str, Any]) -> tuple[str, str]:
     metadata = pod["metadata"]
-    return metadata["namespace"], str((metadata.get("labels") or {}).get(MODEL, ""))
+    return metadata["namespace"], str((metadata.get("labels") or {}).get(MODELINFER, ""))
 
 
 def _missing(wanted: Wanted, pods: list[dict[str, Any]]) -> int:
-    there = Counter(_model_of(pod) for pod in pods)
-    return sum(max(0, count - there[model]) for model, count in wanted.items())
+    there = Counter(_maker_of(pod) for pod in pods)
+    return sum(max(0, count - there[maker]) for maker, count in wanted.items())
 
 
 def _check(pod: dict[str, Any], logs: Path) -> None:

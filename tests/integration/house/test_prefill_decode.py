@@ -91,7 +91,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         yield house
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def overheard(house: House) -> AsyncIterator[Overheard]:
     async with Overheard(house) as overheard:
         yield overheard

@@ -62,7 +62,7 @@ def test_names_models_pods_and_weights_are_read_from_it() -> None:
         Named("Pod", "default", "p"),
     ]
     assert served_models(TWO) == ["served"]
-    assert wanted_pods(TWO) == {("n", "a"): 3, ("default", "asleep"): 0}
+    assert wanted_pods(TWO) == {("n", "a-x"): 2, ("n", "a-y"): 1, ("default", "asleep-x"): 0}
     assert weights(TWO) == ["file:///m.gguf"]
 
 
@@ -91,10 +91,16 @@ def test_replicas_count_as_the_cluster_counts_them() -> None:
     text = HEAD + "spec: {backends: [{name: x, type: Simulated, minReplicas: 2}]}"
     [model] = parse_manifests(text)
     assert isinstance(model, Model)
-    assert wanted_pods(text) == {("default", "m"): model.spec.backends[0].min_replicas} == {("default", "m"): 2}
+    assert wanted_pods(text) == {("default", "m-x"): model.spec.backends[0].min_replicas} == {("default", "m-x"): 2}
     assert served_models(text) == ["m"]
 
 
 def test_the_examples_are_yaml_that_up_understands() -> None:
     for path in sorted((ROOT / "examples").glob("*.yaml")):
         assert names(path.read_text()), path
+
+
+def test_pools_that_are_written_out_are_waited_for_as_models_are() -> None:
+    text = (ROOT / "examples" / "prefill-decode.yaml").read_text()
+    assert wanted_pods(text) == {("default", "split"): 4}
+    assert served_models(text) == ["split"]
