@@ -27,6 +27,8 @@ from matrixinfer.gateway.relay.relay import Relay
 from matrixinfer.gateway.relay.watchdog import Watchdog
 from matrixinfer.gateway.serving import Serving
 from matrixinfer.gateway.settings import GatewaySettings
+from matrixinfer.gateway.tokenizing.encoders import Encoders
+from matrixinfer.gateway.tokenizing.measuring import Measuring
 
 log = logging.getLogger("matrixinfer.gateway.main")
 
@@ -68,14 +70,18 @@ class Worker:
         self._settings = settings
         self._bus = bus
         self._background = Background()
-        self.serving = Serving(bus)
         self.relay = Relay(bus, new_gateway_id(), self._background)
         bodies = Bodies(bus, self.relay, settings.inline_body_bytes)
         publisher = Publisher(bus, self.relay, bodies, self._background, settings.post_patience_s)
         questions = Questions(bus, self.relay, publisher.republish)
         self.watchdog = Watchdog(bus, self.relay, questions, self._background)
-        self.intake = Intake(settings, bus.clock, self.serving, publisher, relay=self.relay, rng=Random())
         metrics = Metrics(in_flight=lambda: len(self.relay), worker=settings.worker or self.relay.gateway)
+        encoders = Encoders(bus.clock, self._background, metrics)
+        self.serving = Serving(bus, encoders.follow)
+        self._measuring = Measuring(settings, encoders, metrics)
+        self.intake = Intake(
+            settings, bus.clock, self.serving, self._measuring, publisher, relay=self.relay, rng=Random()
+        )
         self.pages = Pages(self.serving, metrics, self._why_not_ready)
         door = HttpDoor(settings, bus.clock, self.intake, self.relay, metrics)
         self._http: Server = http_server(App(door, self.pages.app()), settings)
@@ -104,6 +110,7 @@ class Worker:
         await self._nats.close()
         await self.serving.close()
         await self.relay.close()
+        self._measuring.close()
         await self._background.close()
 
     async def _drain(self, http: asyncio.Task[None]) -> None:

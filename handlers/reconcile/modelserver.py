@@ -10,9 +10,10 @@ from msgspec import structs
 from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.disaggregation import Connector, Disaggregation
 from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
-from matrixinfer.bus.contracts.serving import Pool, PoolPod, pod_key, pool_key
+from matrixinfer.bus.contracts.serving import Pool, PoolPod, Tokenizer, pod_key, pool_key
 from matrixinfer.bus.errors import Malformed
 from matrixinfer.handlers.api import labels
+from matrixinfer.handlers.api import tokenizer as api
 from matrixinfer.handlers.api.conditions import condition, updated
 from matrixinfer.handlers.api.dispatch import SchedulingProfile
 from matrixinfer.handlers.api.durations import seconds
@@ -85,6 +86,7 @@ def _pool(server: ModelServer, serving: Mapping[str, bytes]) -> Pool:
         profile=profile_of(server.spec.dispatch.profile),
         weights=server.spec.dispatch.tenant_weights,
         disaggregation=_disaggregation(server),
+        tokenizer=tokenizer_of(server.spec.tokenizer),
     )
 
 
@@ -100,6 +102,10 @@ def _disaggregation(server: ModelServer) -> Disaggregation | None:
         prefill_timeout_s=seconds(wanted.prefill_timeout),
         transfer_timeout_s=seconds(wanted.transfer_timeout),
     )
+
+
+def tokenizer_of(named: api.Tokenizer | None) -> Tokenizer | None:
+    return Tokenizer(named.path, named.chat_template, named.chat_template_path or "") if named else None
 
 
 def profile_of(chosen: SchedulingProfile | None) -> Profile:

@@ -25,6 +25,7 @@ class Request:
 
     def __init__(self, subject: str, **fields: object) -> None:
         self.subject = subject
+        self.headers: dict[bytes, bytes] = {}
         self.data = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user"}]} | fields)
         self.replies: list[bytes] = []
 
