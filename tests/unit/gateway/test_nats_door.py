@@ -44,6 +44,15 @@ async def door(rig: Rig) -> AsyncIterator[NatsDoor]:
     await background.close()
 
 
+async def test_its_headers_are_those_of_the_http_door(rig, door):
+    request = Request(SUBJECT)
+    request.headers = {b"x-priority": b"-2", b"x-session-id": b"s", b"x-request-timeout-s": b"7"}
+    await door._asked("chat.completions", request)
+    await rig.clock.advance(0)
+    (envelope,) = rig.far.envelopes
+    assert (envelope.priority, envelope.session, envelope.remaining_s) == (-2, "s", 7)
+
+
 async def test_a_whole_answer_is_one_message_and_the_tenant_is_in_the_subject(rig, door):
     async def script(envelope):
         await rig.far.stream(envelope, [b'{"id": 1}'])
