@@ -32,6 +32,9 @@ from matrixinfer.gateway.tokenizing.measuring import Measuring
 
 log = logging.getLogger("matrixinfer.gateway.main")
 
+TOKENIZERS_WITHIN_S = 10.0
+"""How long a start waits for them: a volume may hang, and they are not necessary."""
+
 OnListening = Callable[[str], None]
 
 
@@ -76,9 +79,9 @@ class Worker:
         questions = Questions(bus, self.relay, publisher.republish)
         self.watchdog = Watchdog(bus, self.relay, questions, self._background)
         metrics = Metrics(in_flight=lambda: len(self.relay), worker=settings.worker or self.relay.gateway)
-        encoders = Encoders(bus.clock, self._background, metrics)
-        self.serving = Serving(bus, encoders.follow)
-        self._measuring = Measuring(settings, encoders, metrics)
+        self._encoders = Encoders(bus.clock, self._background, metrics)
+        self.serving = Serving(bus, self._encoders.follow)
+        self._measuring = Measuring(settings, self._encoders, metrics)
         self.intake = Intake(
             settings, bus.clock, self.serving, self._measuring, publisher, relay=self.relay, rng=Random()
         )
@@ -88,9 +91,10 @@ class Worker:
         self._nats = NatsDoor(bus, self.intake, self.relay, metrics, self._background)
 
     async def start(self) -> None:
-        """Hear frames and know the routes, before any request is taken."""
+        """Hear frames, know the routes and have the tokenizers, before any request is taken."""
         await self.relay.start()
         await self.serving.start()
+        await self._encoders.settle(TOKENIZERS_WITHIN_S)
 
     async def run(self, listener: socket.socket, stop: asyncio.Event, on_listening: OnListening | None) -> None:
         """Take requests until `stop`; then take no more, and return when those in flight have ended."""

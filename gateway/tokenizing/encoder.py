@@ -24,25 +24,32 @@ _MOST_ID = 2**32 - 1
 
 
 class Encoder:
-    """May be used by several threads at once. Encoding lets other threads run, all but the last millisecond of it."""
+    """May be used by several threads at once."""
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None) -> None:
         self._tokenizer = tokenizer
         self._template = template
 
-    def token_ids(self, asked: Asked, endpoint: Endpoint) -> Sequence[int]:
-        """Raises NotTokenized."""
+    def token_ids(self, asked: Asked, endpoint: Endpoint, *, apart: bool = False) -> Sequence[int]:
+        """`apart`: called in a thread, so that others shall run meanwhile. Raises NotTokenized."""
         if endpoint == "chat.completions":
             if self._template is None:
                 raise NotTokenized("no_template")
-            return self._encode(self._template.render(conversation(asked)), special=False)
+            return self._encode(self._template.render(conversation(asked)), special=False, apart=apart)
         prompt = _single(asked)
-        return self._encode(prompt, special=True) if isinstance(prompt, str) else prompt
+        return self._encode(prompt, special=True, apart=apart) if isinstance(prompt, str) else prompt
 
-    def _encode(self, text: str, *, special: bool) -> list[int]:
-        """`special`: with what the tokenizer puts around every text; a template has put it there itself."""
+    def _encode(self, text: str, *, special: bool, apart: bool) -> list[int]:
+        """`special`: with what the tokenizer puts around every text; a template has put it there itself.
+
+        Of the library's calls only those for many texts give up the interpreter's lock. They share one pool of threads,
+        so a short text on the loop would wait there behind the long ones.
+        """
+        encoder = self._tokenizer
         try:
-            return self._tokenizer.encode(text, add_special_tokens=special).ids
+            if apart:
+                return encoder.encode_batch_fast([text], add_special_tokens=special)[0].ids
+            return encoder.encode(text, add_special_tokens=special).ids
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic of the library is no Exception
@@ -50,7 +57,8 @@ class Encoder:
 
 
 def load(wish: Wish) -> Encoder:
-    """Read and make it: blocks for up to a second, and lets other threads run. Raises TokenizerUnusable."""
+    """Read and make it. The library keeps the interpreter's lock while it reads: everything stands still for 20 to 50
+    ms a MB of `tokenizer.json`. Raises TokenizerUnusable."""
     try:
         from tokenizers import Tokenizer
 

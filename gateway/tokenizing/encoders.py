@@ -1,4 +1,4 @@
-"""The tokenizers of the pools that name one, loaded in threads while requests go on, and again until it succeeds."""
+"""The tokenizers of the pools that name one: loaded while requests go on, and tried again until it succeeds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from matrixinfer.bus.background import Background
+from matrixinfer.bus.background import Background, within
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.contracts.serving import Pool, Tokenizer
 from matrixinfer.gateway.metrics import Metrics
@@ -28,6 +28,8 @@ class Entry:
         self.wish = wish
         self.encoder: Encoder | None = None
         self.pools: list[str] = []
+        self.tried = asyncio.Event()
+        """It was loaded, or that failed once."""
 
 
 class Encoders:
@@ -51,6 +53,16 @@ class Encoders:
     def of(self, pool: PoolName) -> Entry | None:
         """None for a pool that names no tokenizer."""
         return self._by_pool.get(pool)
+
+    async def settle(self, at_most_s: float) -> None:
+        """Until each was tried once, or for so long: before requests are taken, as loading holds everything up."""
+
+        async def all_tried() -> None:
+            for entry in list(self._entries.values()):
+                await entry.tried.wait()
+
+        if not await within(self._clock, at_most_s, all_tried(), "loading tokenizers"):
+            log.warning("reading the tokenizers takes longer than %g s: requests go on in byte blocks", at_most_s)
 
     def follow(self, pools: Iterable[Pool]) -> None:
         """These are all pools now."""
@@ -82,9 +94,11 @@ class Encoders:
                 if str(error) != told:
                     told = str(error)
                     log.error("%s: prompts travel in byte blocks: %s", ", ".join(entry.pools), error)
+                entry.tried.set()
             else:
                 log.info("%s: the tokenizer %s is loaded", ", ".join(entry.pools), entry.wish.path)
                 self._show()
+                entry.tried.set()
                 return
             await self._clock.sleep(TRY_AGAIN_S)
 

@@ -45,7 +45,7 @@ class Measuring:
             return self._by_bytes(asked, choice.adapter, pool, "not_loaded")
         try:
             if size_bytes <= self._inline_bytes:
-                prompt = _tokenized(entry.encoder, asked, endpoint, choice.adapter)
+                prompt = _on_the_loop(entry.encoder, asked, endpoint, choice.adapter)
             elif self.waiting and self._waiting_bytes + size_bytes > self._most_waiting_bytes:
                 return self._by_bytes(asked, choice.adapter, pool, "busy")
             else:
@@ -67,7 +67,7 @@ class Measuring:
         self._waiting_bytes += size_bytes
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, _tokenized, encoder, asked, endpoint, adapter)
+            return await loop.run_in_executor(self._threads, _apart, encoder, asked, endpoint, adapter)
         finally:
             self.waiting -= 1
             self._waiting_bytes -= size_bytes
@@ -77,5 +77,9 @@ class Measuring:
         return measure(asked, adapter)
 
 
-def _tokenized(encoder: Encoder, asked: Asked, endpoint: Endpoint, adapter: str) -> Prompt:
+def _on_the_loop(encoder: Encoder, asked: Asked, endpoint: Endpoint, adapter: str) -> Prompt:
     return of_tokens(encoder.token_ids(asked, endpoint), adapter)
+
+
+def _apart(encoder: Encoder, asked: Asked, endpoint: Endpoint, adapter: str) -> Prompt:
+    return of_tokens(encoder.token_ids(asked, endpoint, apart=True), adapter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ USER = {"role": "user", "content": "the quick brown fox"}
 
 def ids(encoder: Encoder, endpoint: Endpoint = "chat.completions", **fields: Any) -> list[int]:
     asked = body.read(json.dumps({"model": "m", **fields}).encode(), endpoint)
-    return list(encoder.token_ids(asked, endpoint))
+    found = list(encoder.token_ids(asked, endpoint))
+    assert list(encoder.token_ids(asked, endpoint, apart=True)) == found
+    return found
 
 
 def test_a_chat_is_encoded_as_its_template_writes_it_and_with_no_second_beginning(tmp_path: Path) -> None:
@@ -127,6 +130,13 @@ def test_what_cannot_be_loaded_is_said_with_the_file(
         (tmp_path / name).write_bytes(content)
     with pytest.raises(TokenizerUnusable, match=says):
         load(Tokenizer(str(tmp_path)))
+
+
+def test_a_gateway_starts_without_the_libraries() -> None:
+    names = "['tokenizers', 'jinja2']"
+    code = f"import sys, matrixinfer.gateway.main; print([name for name in {names} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == "[]"
 
 
 def test_without_the_extra_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

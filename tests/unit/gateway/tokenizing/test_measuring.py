@@ -46,7 +46,8 @@ class Gated(Encoder):
         self.gate = threading.Event()
         self.threads: list[threading.Thread] = []
 
-    def token_ids(self, asked: Asked, endpoint: Endpoint) -> Sequence[int]:
+    def token_ids(self, asked: Asked, endpoint: Endpoint, *, apart: bool = False) -> Sequence[int]:
+        assert apart == (threading.current_thread() is not threading.main_thread())
         self.threads.append(threading.current_thread())
         text = bytes(asked.prompt)
         if threading.current_thread() is not threading.main_thread():
