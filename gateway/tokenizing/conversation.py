@@ -67,7 +67,8 @@ def _text(content: Any) -> str:
 def _part(part: Any) -> str:
     if isinstance(part, str):
         return part
-    if isinstance(part, dict) and part.get("type") in _TEXT_PARTS and isinstance(text := part.get("text"), str):
+    kind, text = (part.get("type"), part.get("text")) if isinstance(part, dict) else (None, None)
+    if isinstance(kind, str) and kind in _TEXT_PARTS and isinstance(text, str):
         return text
     raise NotTokenized("media")
 

@@ -90,10 +90,11 @@ class Encoders:
         while self._entries.get(entry.wish) is entry:
             try:
                 entry.encoder = await asyncio.to_thread(self._load, entry.wish)
-            except TokenizerUnusable as error:
+            except Exception as error:  # a defect too: requests go on, and a start must not wait for it
                 if str(error) != told:
                     told = str(error)
-                    log.error("%s: prompts travel in byte blocks: %s", ", ".join(entry.pools), error)
+                    defect = None if isinstance(error, TokenizerUnusable) else error
+                    log.error("%s: prompts travel in byte blocks: %s", ", ".join(entry.pools), error, exc_info=defect)
                 entry.tried.set()
             else:
                 log.info("%s: the tokenizer %s is loaded", ", ".join(entry.pools), entry.wish.path)

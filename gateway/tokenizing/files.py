@@ -54,8 +54,8 @@ def _template(wish: Tokenizer, beside: Path, config: Mapping[str, Any]) -> str:
         return _text(beside)
     told = config.get("chat_template")
     if isinstance(told, list):
-        named = {one.get("name"): one.get("template") for one in told if isinstance(one, dict)}
-        told = named.get("default")
+        named = [one.get("template") for one in told if isinstance(one, dict) and one.get("name") == "default"]
+        told = named[0] if named else ""
     return told if isinstance(told, str) else ""
 
 

@@ -92,6 +92,7 @@ def test_parts_of_text_are_lines_of_one_text() -> None:
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}]}, "media"),
         ({"messages": [{"role": "user", "content": 7}]}, "not_understood"),
         ({"messages": ["hello"]}, "not_understood"),
+        ({"messages": [{"role": "user", "content": [{"type": ["text"], "text": "a"}]}]}, "media"),
         ({"messages": [USER], "tools": {"a": 1}}, "not_understood"),
         ({"messages": [USER], "chat_template": "{{ 1 }}"}, "not_understood"),
         ({"messages": [USER], "continue_final_message": True}, "not_understood"),

@@ -6,16 +6,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from matrixinfer.bus.contracts.envelope import Endpoint
 from matrixinfer.bus.contracts.serving import Tokenizer
 from matrixinfer.gateway.pipeline import body
 from matrixinfer.gateway.tokenizing import files
 from matrixinfer.gateway.tokenizing.encoder import Encoder, load
-from matrixinfer.gateway.tokenizing.errors import NotTokenized, TokenizerUnusable
+from matrixinfer.gateway.tokenizing.errors import NotTokenized, Reason, TokenizerUnusable
 from support.tokenizer import write_tokenizer
 
 USER = {"role": "user", "content": "the quick brown fox"}
@@ -130,6 +132,49 @@ def test_what_cannot_be_loaded_is_said_with_the_file(
         (tmp_path / name).write_bytes(content)
     with pytest.raises(TokenizerUnusable, match=says):
         load(Tokenizer(str(tmp_path)))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["role", "content", "type", "text", "tool_calls", "function", "arguments", "image_url"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    write_tokenizer(folder)
+    return load(Tokenizer(str(folder)))
+
+
+def outcome(encoder: Encoder, asked: body.Asked, endpoint: Endpoint) -> str:
+    try:
+        return "tokens" if all(0 <= token < 2**32 for token in encoder.token_ids(asked, endpoint)) else "no token ids"
+    except NotTokenized as error:
+        return error.reason
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(JSON, min_size=1, max_size=3), JSON, JSON)
+def test_whatever_a_client_sends_is_tokenized_or_said_not_to_be(encoder, messages, tools, kwargs) -> None:
+    asked = {"model": "m", "messages": messages, "tools": tools, "chat_template_kwargs": kwargs}
+    read = body.read(json.dumps(asked).encode(), "chat.completions")
+    assert outcome(encoder, read, "chat.completions") in ("tokens", *get_args(Reason))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.text(max_size=20) | st.lists(JSON, max_size=4))
+def test_whatever_the_prompt_of_a_completion_is_it_is_tokenized_or_said_not_to_be(encoder, prompt) -> None:
+    read = body.read(json.dumps({"model": "m", "prompt": prompt}).encode(), "completions")
+    assert outcome(encoder, read, "completions") in ("tokens", *get_args(Reason))
 
 
 def test_a_gateway_starts_without_the_libraries() -> None:

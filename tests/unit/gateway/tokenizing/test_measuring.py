@@ -171,6 +171,33 @@ async def test_a_broken_tokenizer_is_told_once_and_tried_again(caplog: pytest.Lo
     await site.close()
 
 
+async def test_a_start_waits_until_each_tokenizer_was_tried_and_not_for_one_that_hangs() -> None:
+    gate = threading.Event()
+
+    def loading(wish: Tokenizer) -> Encoder:
+        if wish.path == "/hangs":
+            assert gate.wait(20)
+        if wish.path == "/defect":
+            raise ZeroDivisionError
+        return Gated()
+
+    site = Site(loading)
+    await site.encoders.settle(10.0)
+    site.encoders.follow([pool(), pool(Tokenizer("/defect"), "broken")])
+    await site.encoders.settle(10.0)
+    assert (site.is_loaded(), site.is_loaded("broken")) == (1.0, 0.0)
+    site.encoders.follow([pool(Tokenizer("/hangs"))])
+    waits = asyncio.ensure_future(site.encoders.settle(10.0))
+    await site.clock.advance(9.0)
+    assert not waits.done()
+    await site.clock.advance(1.0)
+    await waits
+    assert site.is_loaded() == 0.0
+    gate.set()
+    await site.loaded()
+    await site.close()
+
+
 async def test_pools_come_change_and_go_and_equal_tokenizers_are_loaded_once() -> None:
     made: list[Tokenizer] = []
 
