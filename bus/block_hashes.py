@@ -3,6 +3,10 @@
 A block is 256 tokens (or 1,024 bytes where nobody tokenizes). Its hash is chained: it names all of the prompt up to
 the block's end, so equal hashes mean equal prefixes and no parent needs to be told. What follows the last whole block
 has no hash.
+
+An engine names its blocks otherwise, and has them of another size. Its agent hears their token ids and makes these
+names itself: it puts the engine's blocks of one chain together, and names each 256 tokens, counted from the prompt's
+beginning, as soon as all of them are there.
 """
 
 from __future__ import annotations
@@ -25,7 +29,11 @@ def block_hashes(prompt: bytes | Sequence[int], adapter: str = "", *, after: byt
     changes every hash. Blocks of bytes never have the hashes of blocks of tokens. `after` continues a chain: it is the
     hash of the block before `prompt`, which then holds the adapter already.
 
-        h[0] = H(H(unit, adapter), block[0])        h[i] = H(h[i-1], block[i])        H = BLAKE2b with 8 bytes
+        h[0] = H(root + block[0])        h[i] = H(h[i-1] + block[i])        H = BLAKE2b, unkeyed, digest of 8 bytes
+        root = H("tokens" + NUL + adapter in UTF-8), of bytes H("bytes" + NUL + adapter in UTF-8)
+
+    A block of tokens is its ids one after the other, each in 4 bytes, little-endian: 1,024 bytes. The ids are all that
+    the engine computes from the beginning on, with those of the chat template and a leading one such as `<s>`.
     """
     if isinstance(prompt, bytes):
         unit, data, size = b"bytes", prompt, BLOCK_BYTES

@@ -27,8 +27,13 @@ from matrixinfer.gateway.relay.relay import Relay
 from matrixinfer.gateway.relay.watchdog import Watchdog
 from matrixinfer.gateway.serving import Serving
 from matrixinfer.gateway.settings import GatewaySettings
+from matrixinfer.gateway.tokenizing.encoders import Encoders
+from matrixinfer.gateway.tokenizing.measuring import Measuring
 
 log = logging.getLogger("matrixinfer.gateway.main")
+
+TOKENIZERS_WITHIN_S = 10.0
+"""How long a start waits for them: a volume may hang, and they are not necessary."""
 
 OnListening = Callable[[str], None]
 
@@ -68,23 +73,28 @@ class Worker:
         self._settings = settings
         self._bus = bus
         self._background = Background()
-        self.serving = Serving(bus)
         self.relay = Relay(bus, new_gateway_id(), self._background)
         bodies = Bodies(bus, self.relay, settings.inline_body_bytes)
         publisher = Publisher(bus, self.relay, bodies, self._background, settings.post_patience_s)
         questions = Questions(bus, self.relay, publisher.republish)
         self.watchdog = Watchdog(bus, self.relay, questions, self._background)
-        self.intake = Intake(settings, bus.clock, self.serving, publisher, relay=self.relay, rng=Random())
         metrics = Metrics(in_flight=lambda: len(self.relay), worker=settings.worker or self.relay.gateway)
+        self._encoders = Encoders(bus.clock, self._background, metrics)
+        self.serving = Serving(bus, self._encoders.follow)
+        self._measuring = Measuring(settings, self._encoders, metrics)
+        self.intake = Intake(
+            settings, bus.clock, self.serving, self._measuring, publisher, relay=self.relay, rng=Random()
+        )
         self.pages = Pages(self.serving, metrics, self._why_not_ready)
         door = HttpDoor(settings, bus.clock, self.intake, self.relay, metrics)
         self._http: Server = http_server(App(door, self.pages.app()), settings, bus.clock, metrics.refused)
         self._nats = NatsDoor(bus, self.intake, self.relay, metrics, self._background)
 
     async def start(self) -> None:
-        """Hear frames and know the routes, before any request is taken."""
+        """Hear frames, know the routes and have the tokenizers, before any request is taken."""
         await self.relay.start()
         await self.serving.start()
+        await self._encoders.settle(TOKENIZERS_WITHIN_S)
 
     async def run(self, listener: socket.socket, stop: asyncio.Event, on_listening: OnListening | None) -> None:
         """Take requests until `stop`; then take no more, and return when those in flight have ended."""
@@ -104,6 +114,7 @@ class Worker:
         await self._nats.close()
         await self.serving.close()
         await self.relay.close()
+        self._measuring.close()
         await self._background.close()
 
     async def _drain(self, http: asyncio.Task[None]) -> None:

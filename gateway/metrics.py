@@ -79,6 +79,18 @@ class Metrics:
         )
         gauge = Gauge(f"{name}_requests_in_flight", "Requests that this worker holds", registry=registry)
         gauge.set_function(in_flight)
+        self.prompts = Counter(
+            f"{name}_prompts_total",
+            "Prompts for pools that name a tokenizer: how=tokens, or why they travelled in byte blocks",
+            ["modelserver", "how"],
+            registry=registry,
+        )
+        self.tokenizer_loaded = Gauge(
+            f"{name}_tokenizer_loaded",
+            "1 where the pool's tokenizer is in use, 0 where it is not (yet)",
+            ["modelserver"],
+            registry=registry,
+        )
         self._models: dict[tuple[str, str], ModelMetrics] = {}
 
     def of(self, endpoint: str, model: str) -> ModelMetrics:

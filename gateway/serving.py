@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import msgspec
@@ -22,8 +23,10 @@ C = TypeVar("C", bound=msgspec.Struct)
 class Serving:
     """`table` is what is served now. `start` reads it, `run` keeps it up to date until cancelled."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, on_change: Callable[[Iterable[Pool]], None] = lambda _: None) -> None:
+        """`on_change` is told all pools that are there, when any of them, or a route, changed."""
         self.table = RouteTable()
+        self._on_change = on_change
         self._bus = bus
         self._closed = False
         self._watch: Watch | None = None
@@ -64,6 +67,7 @@ class Serving:
 
     def _compile(self) -> None:
         self.table = RouteTable(self._routes.values(), self._pools.values())
+        self._on_change(self._pools.values())
 
 
 def _keep(known: dict[str, C], key: str, entry: Entry | None, kind: type[C]) -> bool:

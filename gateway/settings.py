@@ -69,6 +69,25 @@ class GatewaySettings(Settings):
     drain_s: float = Field(default=30.0, ge=0)
     """How long a stopping worker lets requests finish before it ends them with an error."""
 
+    lowest_priority: int = Field(default=-4, le=0)
+    """The lowest `x-priority` that a client may ask for: such requests let all others go first, but wait no longer than
+    dispatch's ageing allows (10 s for each step; below -4 nothing changes)."""
+
+    highest_priority: int = Field(default=0, ge=0)
+    """The highest `x-priority` that a client may ask for, 4 being the highest that dispatch knows; beyond it 400. With
+    0 clients can step back and never jump the queue: raise it where only those come through who may."""
+
+    tokenize_inline_bytes: int = Field(default=2 * 1024, ge=0)
+    """Largest body that is tokenized at once, which holds everything else up for some 0.3 ms a KiB; a larger one goes
+    to a thread. Only for pools that name a tokenizer."""
+
+    tokenize_threads: int = Field(default=2, ge=1, le=64)
+    """Threads that tokenize large bodies, about 2 MB/s each; they start with the first one."""
+
+    tokenize_waiting_bytes: int = Field(default=4 * MIB, ge=0)
+    """What may wait for these threads, in bytes of bodies; beyond it prompts travel in byte blocks rather than wait: of
+    4 MiB the last waits for a second."""
+
     trust_tenant_header: bool = False
     """Take the tenant from `tenant_header`. Only behind a proxy that authenticates and overwrites that header."""
 

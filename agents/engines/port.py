@@ -17,6 +17,8 @@ class EngineInfo:
 
     `tells_cache`: it is a CacheTeller, and as it is configured it keeps that port's promises. `bootstrap` is the
     `host:port` where decode engines meet this one, if it computes prompts for them and they meet by themselves.
+    `names_tokens`: it makes the names of its blocks out of their token ids, and does not take over those that the
+    envelope brings.
     """
 
     engine: str
@@ -25,6 +27,7 @@ class EngineInfo:
     kv_capacity_tokens: int = 0
     tells_cache: bool = False
     bootstrap: str = ""
+    names_tokens: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Job:
     that are told to compute prompts for others or to have them computed; `model` is what the answer shall name.
 
     `rid` names the answer (`chatcmpl-<rid>` and so on) and is the key for `abort`, unique among what runs.
-    `block_hashes` are the names of the prompt's blocks as the gateway made them (`bus.block_hashes`; empty: none).
+    `block_hashes` are the names of the prompt's blocks as the gateway made them (`bus.block_hashes`; empty: none), and
+    `prompt_tokens` is its length where the gateway has the model's tokenizer (0: not counted).
     """
 
     rid: str
@@ -53,6 +57,7 @@ class Job:
     body: bytes
     adapter: str = ""
     block_hashes: bytes = b""
+    prompt_tokens: int = 0
 
 
 class Piece:

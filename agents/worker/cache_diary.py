@@ -22,12 +22,14 @@ KEPT_DUMPS = 4
 
 
 class CacheDiary:
-    """`sequence` is that of the last event with changes. Without a `teller` there is nothing to say."""
+    """`sequence` is that of the last event with changes. Without a `teller` there is nothing to say. `tokens_only` is
+    said with every event, as `CacheEvent` has it."""
 
-    def __init__(self, identity: Identity, teller: CacheTeller | None) -> None:
+    def __init__(self, identity: Identity, teller: CacheTeller | None, *, tokens_only: bool = False) -> None:
         self.sequence = 0
         self._identity = identity
         self._teller = teller
+        self._tokens_only = tokens_only
         self._said_at = -math.inf
         self._dumps: dict[int, list[BlocksStored]] = {}
 
@@ -42,7 +44,7 @@ class CacheDiary:
             return None
         self._said_at = now
         me = self._identity
-        return CacheEvent(me.namespace, me.pod, me.boot, self.sequence, changes)
+        return CacheEvent(me.namespace, me.pod, me.boot, self.sequence, changes, tokens_only=self._tokens_only)
 
     def dumped(self, order: CacheDump) -> CacheDumped:
         """The chunk that `order` asks for, or the first one of the present state."""

@@ -120,7 +120,8 @@ class Driver:
         """Give the engine a job with this body."""
         model = envelope.model or self._served_model
         adapter, blocks = envelope.adapter, envelope.block_hashes
-        job = Job(run.engine_id, envelope.endpoint, model, stream, body, adapter, blocks)
+        tokens = envelope.prompt_tokens if envelope.tokenized else 0
+        job = Job(run.engine_id, envelope.endpoint, model, stream, body, adapter, blocks, tokens)
         try:
             self._engine.generate(job, partial(on_piece, run))
         except Exception:  # the port forbids it; one request must not take the consumer with it

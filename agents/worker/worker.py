@@ -58,7 +58,8 @@ class Worker:
         self._reporter = self._books.reporter
         self._sender = Sender(bus, self._books, self.snapshot)
         self._driver = Driver(self._books, bus, engine, served_model, self._sender)
-        diary = CacheDiary(identity, engine if info.tells_cache and isinstance(engine, CacheTeller) else None)
+        teller = engine if info.tells_cache and isinstance(engine, CacheTeller) else None
+        diary = CacheDiary(identity, teller, tokens_only=info.names_tokens)
         self._control = Control(self._books, self._clock, self._driver, diary, drain=self.drain, snapshot=self.snapshot)
         self._cache = CachePublisher(bus, identity, diary)
         self._presence = Presence(bus, self._books, self._driver)

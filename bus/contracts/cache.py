@@ -43,6 +43,9 @@ class CacheEvent(msgspec.Struct, frozen=True, array_like=True):
 
     An event without changes is a reminder, once a second where nothing changes: it does not count, and repeats the last
     `sequence` (0: none yet), so that also the loss of the newest event is noticed.
+
+    `tokens_only`: the engine names its blocks by their tokens, so nothing can be found there for a prompt that travels
+    in byte blocks. Else it takes over the names that the envelope brings, whatever they are of.
     """
 
     namespace: str
@@ -51,3 +54,4 @@ class CacheEvent(msgspec.Struct, frozen=True, array_like=True):
     sequence: int
     changes: list[CacheChange] = []
     version: int = CONTRACT_VERSION
+    tokens_only: bool = False

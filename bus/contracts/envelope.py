@@ -18,7 +18,9 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 
     `remaining_s` is the time left before the deadline when this copy was published (clocks of two machines differ,
     so a deadline never travels as a time of day). Token counts of 0 mean "not counted". `body` is the client's JSON,
-    byte for byte. `block_hashes` holds 8 bytes for each 256-token block of the prompt, chained, or nothing.
+    byte for byte. `block_hashes` holds 8 bytes for each block of the prompt, chained, or nothing (`bus.block_hashes`).
+    `tokenized`: the gateway has the model's tokenizer, so `prompt_tokens` is exact and the blocks are of tokens; else
+    it is about right, and they are of bytes, as no engine names its own.
 
     A large body is stored in BODIES instead: then `body` is empty, `body_ref` is the subject under which it is stored
     (`Subjects.body`) and `body_bytes` its size. A half of a request has a `counterpart`.
@@ -51,6 +53,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     body_ref: str = ""
     body_bytes: int = 0
     counterpart: Counterpart | None = None
+    tokenized: bool = False
 
     @property
     def size_bytes(self) -> int:

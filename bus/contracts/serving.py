@@ -39,11 +39,20 @@ class Route(msgspec.Struct, frozen=True):
     version: int = CONTRACT_VERSION
 
 
+class Tokenizer(msgspec.Struct, frozen=True):
+    """Where a gateway finds a pool's tokenizer on its own disk: `path` is a folder or a `tokenizer.json`. The chat
+    template is `chat_template`, else the file `chat_template_path`, else the one beside the tokenizer."""
+
+    path: str
+    chat_template: str = ""
+    chat_template_path: str = ""
+
+
 class Pool(msgspec.Struct, frozen=True):
     """New requests go to the shards 0 to `shards - 1`. Those from there to `served_shards - 1` took requests before:
     they get nothing new, and dispatch serves them on, for what is or comes late in them. `profile` says how requests
     are scheduled; an empty one: by the default. `weights`: tenant → its share beside the others, 1 for the others.
-    `disaggregation` None: every request runs on one pod."""
+    `disaggregation` None: every request runs on one pod. `tokenizer` None: its prompts travel in byte blocks."""
 
     namespace: str
     modelserver: str
@@ -54,6 +63,7 @@ class Pool(msgspec.Struct, frozen=True):
     profile: Profile = Profile()
     weights: dict[str, float] = {}
     disaggregation: Disaggregation | None = None
+    tokenizer: Tokenizer | None = None
 
 
 class PoolPod(msgspec.Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from matrixinfer.bus.errors import Denied, Malformed
 from matrixinfer.bus.inbox import Inbox
 from matrixinfer.bus.jetstream.client import Client
@@ -13,13 +15,23 @@ WAITING_LIMIT = 65_536
 
 
 class NatsSignal:
-    __slots__ = ("_client", "_reply", "data", "subject")
+    __slots__ = ("_client", "_headers", "_reply", "data", "subject")
 
-    def __init__(self, subject: str, data: bytes, reply: bytes, client: Client) -> None:
+    def __init__(self, subject: str, data: bytes, reply: bytes, headers: bytes | None, client: Client) -> None:
         self.subject = subject
         self.data = data
         self._reply = reply
+        self._headers = headers
         self._client = client
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        if self._headers is None:
+            return {}
+        lines = [
+            line.partition(b":") for line in self._headers.split(b"\r\n")[1:]
+        ]  # the first is the protocol's version
+        return {name.strip().lower(): value.strip() for name, colon, value in lines if colon}
 
     async def respond(self, data: bytes) -> None:
         if self._reply:
@@ -37,8 +49,8 @@ class NatsSubscription:
         self._client.unlisten(self._sid)
         self._inbox.close()
 
-    def _heard(self, subject: bytes, reply: bytes, data: bytes, _headers: bytes | None) -> None:
-        self._inbox.put(NatsSignal(subject.decode(), data, reply, self._client))
+    def _heard(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        self._inbox.put(NatsSignal(subject.decode(), data, reply, headers, self._client))
 
 
 class NatsSignals:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.errors import NobodyThere, TimedOut, TooLarge
@@ -17,12 +17,13 @@ from matrixinfer.bus.topology import MAX_PAYLOAD_BYTES
 
 
 class MemorySignal:
-    __slots__ = ("_reply", "data", "subject")
+    __slots__ = ("_reply", "data", "headers", "subject")
 
     def __init__(self, subject: str, data: bytes, reply: Callable[[bytes], None] | None) -> None:
         self.subject = subject
         self.data = data
         self._reply = reply
+        self.headers: Mapping[bytes, bytes] = {}
 
     async def respond(self, data: bytes) -> None:
         if self._reply is not None:

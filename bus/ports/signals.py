@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 
@@ -11,6 +11,11 @@ class Signal(Protocol):
 
     subject: str
     data: bytes
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """As a client of its own set them, the names in lower case, of equal ones the last; nobody in here sets any."""
+        ...
 
     async def respond(self, data: bytes) -> None:
         """Answer the request; does nothing when the signal asked for no answer."""

@@ -5,7 +5,8 @@ publish under which tenant. Without `"stream": true` one message comes back: the
 it, messages of one or more whole server-sent events come, in order, and an empty message ends them; an error before
 the first event is one message `{"error": {...}}` and nothing else, a later one is one more event
 `data: {"error": {...}}`. One worker of the group `gateway` takes each request.
-A client that stops listening is not noticed: its request ends by itself, or at the default deadline.
+The message's headers are those of the HTTP door: `x-session-id`, `x-priority`, `x-request-timeout-s`, `traceparent`.
+A client that stops listening is not noticed: its request ends by itself, or at its deadline.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class NatsDoor:
         started_at = self._bus.clock.monotonic()
         try:
             tenant = self._tenant_of(signal.subject)
-            exchange = await self._intake.begin(Ask(new_request_id(), endpoint, tenant, {}, signal.data))
+            exchange = await self._intake.begin(Ask(new_request_id(), endpoint, tenant, signal.headers, signal.data))
         except Exception as error:  # noqa: BLE001 - logged there, and answered
             refusal = failure_of(error)
             self._metrics.of(endpoint, "").ended(refusal.status, self._bus.clock.monotonic() - started_at, None)

@@ -17,7 +17,8 @@ MOST_OUTPUT_TOKENS = 2**31 - 1
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
-    """Fields that are not here are the engine's to judge."""
+    """Fields that are not here are the engine's to judge, and so are those that stay as they came (`Raw`; empty where
+    they are absent): the last six are for a chat template."""
 
     model: str = ""
     messages: list[msgspec.Raw] | None = None
@@ -27,6 +28,12 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     max_completion_tokens: int | None = None
     stream_options: dict[str, Any] | None = None
     user: str | None = None
+    tools: msgspec.Raw = msgspec.Raw()
+    documents: msgspec.Raw = msgspec.Raw()
+    chat_template: msgspec.Raw = msgspec.Raw()
+    chat_template_kwargs: msgspec.Raw = msgspec.Raw()
+    add_generation_prompt: msgspec.Raw = msgspec.Raw()
+    continue_final_message: msgspec.Raw = msgspec.Raw()
 
     @property
     def output_bound(self) -> int:

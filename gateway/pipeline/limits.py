@@ -1,10 +1,14 @@
-"""How much: the bounds that hold before anything is published."""
+"""How much, and how urgent: the bounds that hold before anything is published."""
 
 from __future__ import annotations
+
+import re
 
 from matrixinfer.gateway.errors import BadRequest, BodyTooLarge, Overloaded, quoted
 
 SHORTEST_DEADLINE_S = 1.0
+
+_WHOLE = re.compile(rb"-?[0-9]{1,4}")
 
 
 def check_body(size_bytes: int, limit_bytes: int) -> None:
@@ -31,3 +35,16 @@ def deadline_s(asked: bytes | None, route_s: float, default_s: float, longest_s:
         text = quoted(asked.decode("latin-1"))
         raise BadRequest(f"header x-request-timeout-s: expected seconds above 0, met {text}", code="invalid_header")
     return min(max(wish, SHORTEST_DEADLINE_S), longest_s)
+
+
+def priority(asked: bytes | None, lowest: int, highest: int) -> int:
+    """What the client asks for, 0 when it does not. Raises BadRequest with the range: nobody shall believe to be first
+    who is not."""
+    if asked is None:
+        return 0
+    wish = int(asked) if _WHOLE.fullmatch(asked) else None
+    if wish is None or not lowest <= wish <= highest:
+        text = quoted(asked.decode("latin-1"))
+        expected = f"a whole number from {lowest} to {highest}"
+        raise BadRequest(f"header x-priority: expected {expected}, met {text}", code="invalid_header")
+    return wish

@@ -13,6 +13,7 @@ from matrixinfer.handlers.api.modelinfer import MOST_PODS
 from matrixinfer.handlers.api.modelroute import ModelMatch
 from matrixinfer.handlers.api.patterns import MODEL_URI, SERVED_NAME
 from matrixinfer.handlers.api.pod import EnvVar
+from matrixinfer.handlers.api.tokenizer import Tokenizer
 
 LONGEST_CHILD_NAME = 40
 """Characters that `<model>-<backend>` may have, so that the names of its pods stay DNS labels."""
@@ -53,6 +54,9 @@ class Backend(Part):
     env: tuple[EnvVar, ...] = ()
 
     dispatch: Dispatch = Dispatch()
+    """Handed on to the backend's ModelServer."""
+
+    tokenizer: Tokenizer | None = None
     """Handed on to the backend's ModelServer."""
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from pydantic import Field
 from matrixinfer.handlers.api.dispatch import Dispatch
 from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource, Whole
 from matrixinfer.handlers.api.model import BackendType
+from matrixinfer.handlers.api.tokenizer import Tokenizer
 
 MatchLabels = Annotated[Labels, Field(min_length=1)]
 """At least one label: an empty selector would choose every pod of the namespace."""
@@ -51,6 +52,9 @@ class ModelServerSpec(Part):
     """Absent: `sglang` for SGLang, else `http`. Without `pdGroup` it means nothing."""
 
     dispatch: Dispatch = Dispatch()
+
+    tokenizer: Tokenizer | None = None
+    """The model's own; absent: prompts are measured by their bytes."""
 
 
 class ModelServerStatus(Part):

@@ -9,6 +9,7 @@ LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 ROLE_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 SERVED_NAME = r"^[A-Za-z0-9]?[-A-Za-z0-9._/:]*$"
 MODEL_URI = r"^([a-z][a-z0-9+.-]*://[^\s\x00]+)?$"
+ABSOLUTE_PATH = r"^/[^\x00]*$"
 DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 FOR_A_PROCESS = r"^[^\x00]*$"
@@ -20,6 +21,7 @@ MEANINGS = {
     ROLE_NAME: "expected lower case letters, digits and '-', beginning with a letter, not ending with '-'",
     SERVED_NAME: "expected letters, digits, '-', '.', '_', '/' and ':'",
     MODEL_URI: "expected scheme://… without spaces, e.g. file:///models/qwen.gguf",
+    ABSOLUTE_PATH: "expected a path from the root on, e.g. /models/qwen",
     DURATION: "expected numbers with the units ms, s, m or h, e.g. 90s or 1h30m",
     VARIABLE: "expected letters, digits and '_', not beginning with a digit",
     FOR_A_PROCESS: "expected text without the character NUL: no process can be given one",

@@ -84,6 +84,7 @@ class Arrivals:
             max_tokens=envelope.max_tokens,
             output_tokens=self._ledger.queue.expected_output_tokens(envelope.tenant, envelope.max_tokens),
             block_hashes=envelope.block_hashes,
+            tokenized=envelope.tokenized,
             size_bytes=len(held.data),
             order=self._order,
             since=since,

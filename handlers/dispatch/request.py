@@ -42,8 +42,9 @@ class Request(msgspec.Struct, eq=False, kw_only=True):
     under which `held` was delivered. `hop` is the last one used; hops of this process begin above `hop_floor`.
 
     `max_tokens` is the client's bound on the output (0: none), `output_tokens` what is expected of it, `cached_tokens`
-    what the pod it is placed on is expected to have of its prompt. `block_hashes` holds 8 bytes for each block. `near`
-    names the places where it had best run, from the widest to the narrowest: empty where that does not matter.
+    what the pod it is placed on is expected to have of its prompt. `block_hashes` holds 8 bytes for each block, which
+    is of tokens where the prompt is `tokenized`, else of bytes. `near` names the places where it had best run, from the
+    widest to the narrowest: empty where that does not matter.
     `blocked_since` is when it was first found to fit into no pod's cache; 0 when it was not.
     """
 
@@ -80,6 +81,7 @@ class Request(msgspec.Struct, eq=False, kw_only=True):
     prefilled_at: float = 0.0
     prefilled_by: str = ""
     lost_handovers: int = 0
+    tokenized: bool = False
 
     @property
     def kv_tokens(self) -> int:

@@ -104,6 +104,7 @@ def _server(model: Model, backend: Backend) -> ModelServer:
             inference_engine=backend.type,
             workload_selector=WorkloadSelector(match_labels=entries),
             dispatch=backend.dispatch,
+            tokenizer=backend.tokenizer,
         ),
     )
 

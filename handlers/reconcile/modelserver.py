@@ -11,9 +11,10 @@ from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.disaggregation import Connector, Disaggregation
 from matrixinfer.bus.contracts.dispatch import CacheSuspicion
 from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
-from matrixinfer.bus.contracts.serving import Pool, PoolPod, pod_key, pool_key
+from matrixinfer.bus.contracts.serving import Pool, PoolPod, Tokenizer, pod_key, pool_key
 from matrixinfer.bus.errors import Malformed
 from matrixinfer.handlers.api import labels
+from matrixinfer.handlers.api import tokenizer as api
 from matrixinfer.handlers.api.conditions import condition, find, updated
 from matrixinfer.handlers.api.dispatch import SchedulingProfile
 from matrixinfer.handlers.api.durations import seconds
@@ -93,6 +94,7 @@ def _pool(server: ModelServer, serving: Mapping[str, bytes]) -> Pool:
         profile=profile_of(server.spec.dispatch.profile),
         weights=server.spec.dispatch.tenant_weights,
         disaggregation=_disaggregation(server),
+        tokenizer=tokenizer_of(server.spec.tokenizer),
     )
 
 
@@ -108,6 +110,10 @@ def _disaggregation(server: ModelServer) -> Disaggregation | None:
         prefill_timeout_s=seconds(wanted.prefill_timeout),
         transfer_timeout_s=seconds(wanted.transfer_timeout),
     )
+
+
+def tokenizer_of(named: api.Tokenizer | None) -> Tokenizer | None:
+    return Tokenizer(named.path, named.chat_template, named.chat_template_path or "") if named else None
 
 
 def profile_of(chosen: SchedulingProfile | None) -> Profile:

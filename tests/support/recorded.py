@@ -51,6 +51,8 @@ class TellingCaches:
     def knows(self, pod: str) -> bool:
         return self._names.index(pod) % 2 == 0
 
+    knows_bytes = knows
+
 
 def some_pods(count: int, rng: Random) -> list[Pod]:
     """No two alike, and with lines of prefill that were learned."""

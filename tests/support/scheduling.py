@@ -125,6 +125,8 @@ class ToldPrefixes:
     def knows(self, pod: str) -> bool:
         return pod in self.told
 
+    knows_bytes = knows
+
 
 def surroundings(
     *,

@@ -148,8 +148,8 @@ class SimulatedEngine:
         prompt = read(job.endpoint, job.body, self._config.block_tokens)
         if isinstance(prompt, Failure):
             return prompt
-        if job.block_hashes and self._config.block_tokens == BLOCK_TOKENS:
-            prompt = named_by_others(prompt, job.block_hashes)
+        if (job.block_hashes or job.prompt_tokens) and self._config.block_tokens == BLOCK_TOKENS:
+            prompt = named_by_others(prompt, job.block_hashes, job.prompt_tokens)
         elsewhere = read_kv_fields(job.body, self._config.disaggregation, job.rid)
         if isinstance(elsewhere, Failure):
             return elsewhere

@@ -146,12 +146,15 @@ def _prompt(body: _Body, text: bytes, block_tokens: int) -> Prompt:
     )
 
 
-def named_by_others(prompt: Prompt, block_hashes: bytes) -> Prompt:
-    """The same prompt, in blocks as the envelope names them (8 bytes each). The gateway counts the bytes around the
-    text as well, so it may know of blocks that begin beyond the end of this prompt: these are left out."""
-    count = min(len(block_hashes) // HASH_BYTES, prompt.prompt_tokens // BLOCK_TOKENS)
+def named_by_others(prompt: Prompt, block_hashes: bytes, prompt_tokens: int = 0) -> Prompt:
+    """The same prompt, in blocks as the envelope names them (8 bytes each), and as long as a tokenizer found it
+    (`prompt_tokens`; 0: nobody counted). Without one the gateway counts the bytes around the text as well, so it may
+    know of blocks that begin beyond the end of this prompt: these are left out."""
+    length = prompt_tokens or prompt.prompt_tokens
+    count = min(len(block_hashes) // HASH_BYTES, length // BLOCK_TOKENS)
     ends = range(HASH_BYTES, (count + 1) * HASH_BYTES, HASH_BYTES)
-    return replace(prompt, blocks=tuple(block_hashes[end - HASH_BYTES : end] for end in ends))
+    blocks = tuple(block_hashes[end - HASH_BYTES : end] for end in ends)
+    return replace(prompt, blocks=blocks, prompt_tokens=length)
 
 
 def chained_blocks(text: bytes, block_tokens: int) -> tuple[bytes, ...]:

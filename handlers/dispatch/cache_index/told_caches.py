@@ -65,6 +65,8 @@ class ToldCaches:
         self._index: KvIndex | None = None
         self._feed: EventFeed | None = None
         self._boots: dict[str, str] = {}
+        self._tokens_only: set[str] = set()
+        """Pods whose engines name their blocks by tokens: of prompts in byte blocks they tell nothing."""
         self._sent = SentPrompts(ApproximateIndex(keep_s=SENT_COUNTS_S))
         self._not_started: deque[_Sent] = deque()
         self._predictions = Predictions()
@@ -77,12 +79,17 @@ class ToldCaches:
     def knows(self, pod: str, /) -> bool:
         return self._follows(pod) and pod not in self._suspicions
 
+    def knows_bytes(self, pod: str, /) -> bool:
+        return pod not in self._tokens_only and self.knows(pod)
+
     def matches(self, block_hashes: bytes, /) -> Mapping[str, float]:
         return self._look_up(block_hashes).believed
 
     def placed(self, request: Request, pod: Pod, now: float) -> None:
         hashes = request.block_hashes
         if self._index is None or not hashes or not self._follows(pod.name):
+            return
+        if pod.name in self._tokens_only and not request.tokenized:
             return
         known, whole_tokens = self._look_up(hashes), len(hashes) // HASH_BYTES * BLOCK_TOKENS
         told_tokens = int(known.told.get(pod.name, 0.0))
@@ -122,6 +129,7 @@ class ToldCaches:
         if self._boots.setdefault(event.pod, event.boot) != event.boot:
             self._predictions.forget(event.pod)
             self._boots[event.pod] = event.boot
+        (self._tokens_only.add if event.tokens_only else self._tokens_only.discard)(event.pod)
         self._feed.hear(event)
 
     def ended(self, pod: str, boot: str, finished: Iterable[Finished]) -> None:
@@ -143,6 +151,7 @@ class ToldCaches:
             self._feed.gone(pod)
         self._sent.forget(pod)
         self._boots.pop(pod, None)
+        self._tokens_only.discard(pod)
         self._suspicions.pop(pod, None)
         self._predictions.forget(pod)
 

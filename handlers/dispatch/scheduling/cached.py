@@ -20,7 +20,7 @@ class Cached(NamedTuple):
     exact: Mapping[str, float]
     approximate: Mapping[str, float]
     tells: Callable[[str], bool]
-    """Does this pod's engine tell what it holds?"""
+    """Does this pod's engine tell what it holds, in blocks as this prompt has them?"""
 
     @classmethod
     def of(cls, request: Request, knowledge: Knowledge) -> Cached:
@@ -28,7 +28,7 @@ class Cached(NamedTuple):
         return cls(
             exact.matches(hashes) if exact and hashes else {},
             approximate.matches(hashes) if approximate and hashes else {},
-            exact.knows if exact else _nobody_tells,
+            (exact.knows if request.tokenized else exact.knows_bytes) if exact else _nobody_tells,
         )
 
     def believed(self) -> Mapping[str, float]:

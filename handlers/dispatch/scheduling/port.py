@@ -101,6 +101,10 @@ class ExactPrefixes(Prefixes, Protocol):
         missing match means that it holds nothing. `matches` names only such pods."""
         ...
 
+    def knows_bytes(self, pod: str) -> bool:
+        """The same for prompts in byte blocks: not where the engine names its blocks by their tokens."""
+        ...
+
 
 class Knowledge(NamedTuple):
     """Of one pool's caches; it outlives the scheduler when the profile changes. Either one may be a Learner too: the

@@ -34,7 +34,7 @@ class Chat:
     def __init__(self, name: str) -> None:
         messages = [{"role": "system", "content": "s" * 2500}, {"role": "user", "content": name * 3000}]
         self.body = json.dumps({"model": MS, "messages": messages, "max_tokens": 1}).encode()
-        self.tokens, self.hashes = measure(body.read(self.body, "chat.completions"), "")
+        self.tokens, self.hashes, _ = measure(body.read(self.body, "chat.completions"), "")
 
 
 CHATS = [Chat(name) for name in "abcdefghijklmnop"]

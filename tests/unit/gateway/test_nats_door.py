@@ -25,6 +25,7 @@ class Request:
 
     def __init__(self, subject: str, **fields: object) -> None:
         self.subject = subject
+        self.headers: dict[bytes, bytes] = {}
         self.data = msgspec.json.encode({"model": MODEL, "messages": [{"role": "user"}]} | fields)
         self.replies: list[bytes] = []
 
@@ -41,6 +42,15 @@ async def door(rig: Rig) -> AsyncIterator[NatsDoor]:
     yield nats
     await nats.close()
     await background.close()
+
+
+async def test_its_headers_are_those_of_the_http_door(rig, door):
+    request = Request(SUBJECT)
+    request.headers = {b"x-priority": b"-2", b"x-session-id": b"s", b"x-request-timeout-s": b"7"}
+    await door._asked("chat.completions", request)
+    await rig.clock.advance(0)
+    (envelope,) = rig.far.envelopes
+    assert (envelope.priority, envelope.session, envelope.remaining_s) == (-2, "s", 7)
 
 
 async def test_a_whole_answer_is_one_message_and_the_tenant_is_in_the_subject(rig, door):

@@ -138,6 +138,17 @@ def test_the_deadline_is_the_clients_then_the_routes_then_the_default(asked, rou
     assert limits.deadline_s(asked, route_s, 300.0, 600.0) == expected
 
 
+@pytest.mark.parametrize(("asked", "expected"), [(None, 0), (b"0", 0), (b"-4", -4), (b"-0", 0), (b"2", 2)])
+def test_the_priority_is_the_clients_within_its_range(asked, expected):
+    assert limits.priority(asked, -4, 2) == expected
+
+
+@pytest.mark.parametrize("asked", [b"3", b"-5", b"1.0", b"+1", b" 1", b"high", b"", b"\xb2", b"9" * 5000])
+def test_a_priority_out_of_range_or_that_is_none_is_refused_with_the_range(asked):
+    with pytest.raises(BadRequest, match="x-priority: expected a whole number from -4 to 2, met"):
+        limits.priority(asked, -4, 2)
+
+
 @pytest.mark.parametrize("asked", [b"soon", b"-1", b"0", b"nan", b""])
 def test_a_deadline_that_is_no_time_is_refused(asked):
     with pytest.raises(BadRequest, match="x-request-timeout-s"):

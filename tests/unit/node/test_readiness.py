@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from matrixinfer.agents.node.pods import PodId
 from matrixinfer.agents.node.readiness import Readiness
@@ -17,6 +18,7 @@ POD = PodId("default", "p")
 class Heard:
     subject: str
     data: bytes
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
 
     async def respond(self, data: bytes) -> None:
         raise AssertionError("nobody asked")

@@ -85,3 +85,12 @@ def test_the_names_that_the_envelope_brings_replace_its_own_as_far_as_the_prompt
     names = [bytes([number] * 8) for number in range(3)]
     assert named_by_others(prompt, b"".join(names)).blocks == tuple(names[:2])
     assert named_by_others(prompt, names[0]).blocks == (names[0],)
+
+
+def test_where_the_gateway_has_the_tokenizer_the_prompt_is_as_long_as_it_says() -> None:
+    prompt = prompt_of("completions", prompt="x" * 4 * 600)
+    names = [bytes([number] * 8) for number in range(3)]
+    longer = named_by_others(prompt, b"".join(names), 800)
+    assert (longer.prompt_tokens, longer.blocks) == (800, tuple(names))
+    shorter = named_by_others(prompt, b"", 17)
+    assert (shorter.prompt_tokens, shorter.blocks) == (17, ())

@@ -151,3 +151,9 @@ def applied(known: set[bytes], changes: list[CacheChange]) -> set[bytes]:
             case CacheCleared():
                 known = set()
     return known
+
+
+def test_of_an_engine_that_names_blocks_by_their_tokens_every_event_says_so() -> None:
+    diary = CacheDiary(ME, ScriptedTeller(), tokens_only=True)
+    assert [diary.compose(now).tokens_only for now in (0.0, 1.0)] == [True, True]
+    assert not CacheDiary(ME, ScriptedTeller()).compose(0.0).tokens_only

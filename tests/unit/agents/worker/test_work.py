@@ -48,6 +48,14 @@ async def test_the_engine_gets_the_request_as_it_came() -> None:
         assert house.engine.jobs["b"].model == "m"
 
 
+async def test_the_engine_is_told_a_prompts_length_where_it_was_counted_and_not_where_it_was_guessed() -> None:
+    async with agent_house() as house:
+        await house.place("a", prompt_tokens=700, block_hashes=b"x" * 16, tokenized=True)
+        await house.place("b", prompt_tokens=700, block_hashes=b"x" * 16)
+        jobs = house.engine.jobs
+        assert [(jobs[rid].prompt_tokens, jobs[rid].block_hashes) for rid in "ab"] == [(700, b"x" * 16), (0, b"x" * 16)]
+
+
 async def test_work_is_acknowledged_at_its_first_piece_and_not_before() -> None:
     async with agent_house() as house:
         await house.place("a")

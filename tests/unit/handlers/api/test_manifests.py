@@ -114,6 +114,14 @@ def test_what_only_the_cluster_can_say_is_left_out():
         (ROUTE.replace("modelName: m", "modelName: ''"), "modelName or loraAdapters must be set"),
         (ROUTE.replace("{modelServerName: s}", "{modelServerName: s, weight: 0}"), "needs a weight above 0"),
         (SERVER.replace("{app: x}", "{}"), "spec.workloadSelector.matchLabels: expected 1 or more entries, got {}"),
+        (
+            SERVER.replace("Simulated,", "Simulated, tokenizer: {path: models/m},"),
+            "spec.tokenizer.path: expected a path from the root on, e.g. /models/qwen, got 'models/m'",
+        ),
+        (
+            SERVER.replace("Simulated,", "Simulated, tokenizer: {path: /m, chatTemplate: x, chatTemplatePath: /t},"),
+            "spec.tokenizer: expected chatTemplate or chatTemplatePath, not both",
+        ),
         (INFER.replace("spec: {containers", "workers: 1, spec: {containers"), "entryTemplate.workers: unknown field"),
         (INFER.replace("name: i}", f"name: {'i' * 60}}}"), "choose shorter names"),
     ],

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from matrixinfer.bus.contracts.serving import Tokenizer
 from matrixinfer.handlers.api.conditions import find
 from matrixinfer.handlers.api.model import Model
 from matrixinfer.handlers.api.modelinfer import ModelInfer
@@ -47,6 +48,12 @@ def test_the_route_leads_to_the_backends_by_their_weights(world):
     assert route.model == "org/m"
     assert [(target.modelserver, target.weight) for target in route.rules[0].targets] == [("m-a", 90), ("m-b", 10)]
     assert {target.model for target in route.rules[0].targets} == {"org/m"}
+
+
+def test_a_backends_modelserver_has_its_tokenizer(world):
+    world.write(ONE_BACKEND.replace("routeWeight: 90,", "tokenizer: {path: /models/m, chatTemplate: '{{ 1 }}'},"))
+    world.settle()
+    assert world.pool("m-a").tokenizer == Tokenizer("/models/m", "{{ 1 }}")
 
 
 def test_the_agent_is_told_what_to_run_and_where_it_is(world):

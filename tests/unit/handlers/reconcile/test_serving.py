@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
+from matrixinfer.bus.contracts.serving import Tokenizer
 from matrixinfer.handlers.api.conditions import find
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
@@ -163,6 +164,15 @@ def test_an_adapter_name_is_a_name_too(world):
     assert world.route("a") is None
 
 
+TOKENIZED = """
+apiVersion: matrixinfer.ai/v1alpha1
+kind: ModelServer
+metadata: {name: pool}
+spec:
+  inferenceEngine: Simulated
+  workloadSelector: {matchLabels: {app: x}}
+  tokenizer: {path: /models/qwen, chatTemplatePath: /models/qwen/chat.jinja}
+"""
 SCHEDULED = """
 apiVersion: matrixinfer.ai/v1alpha1
 kind: ModelServer
@@ -192,3 +202,10 @@ def test_a_modelserver_says_how_its_pool_is_scheduled_and_what_its_tenants_weigh
         Plugin("power_of_two"),
     )
     assert pool.weights == {"gold": 2.0, "free": 0.5}
+
+
+def test_a_modelserver_says_where_the_gateways_find_its_tokenizer(world):
+    assert world.pool("pool").tokenizer is None
+    world.write(TOKENIZED)
+    world.settle()
+    assert world.pool("pool").tokenizer == Tokenizer("/models/qwen", "", "/models/qwen/chat.jinja")

@@ -160,6 +160,8 @@ def test_plugins_and_both_indexes_learn_where_a_request_went():
         def knows(self, pod: str) -> bool:
             return True
 
+        knows_bytes = knows
+
     spy, exact, sent = Spy(), Overlaid(), SentPrefixes()
     request = a_request(block_hashes=b"x" * 16)
     scheduler = with_scorers(given={"knowledge": Knowledge(exact, sent)}, spy=spy)
