@@ -64,6 +64,8 @@ class FairQueue:
         self.size_bytes = 0
         self.earliest_deadline = math.inf
         self._tickets: dict[int, Ticket] = {}
+        self._lone: Ticket | None = None
+        """The only one that waits stands in no line: most leave before a second one comes."""
         self._passed_over: dict[int, Ticket] = {}
         self._held: list[Flow] = []
         self._deadlines = Deadlines(self._tickets)
@@ -94,22 +96,25 @@ class FairQueue:
         """Take it in at its place by `order`; one that is in is left there."""
         if request.order in self._tickets:
             return
+        self._line_up()
         account = self._accounts.enter(request.tenant)
         flow = account.flow(self._priority(request))
         ticket = Ticket(request, flow, self._billing.expected_cost(request))
         self._tickets[request.order] = ticket
         self._count(ticket, 1)
-        self._deadlines.add(request)
-        self.earliest_deadline = min(self.earliest_deadline, request.deadline)
-        before, leader = self._sessions.join(request) if request.session else (None, request)
-        if leader is request:
-            if before is not None:
-                self._withdraw(self._tickets[before.order])
-            self._offer(ticket)
+        if request.deadline < self.earliest_deadline:
+            self.earliest_deadline = request.deadline
+        if len(self._tickets) == 1 and not flow.held:
+            self._lone = ticket
+        else:
+            self._put_in_line(ticket)
 
     def head(self, now: float, affinity: Affinity | None = None) -> Request | None:
         """The next one; it stays in the queue. `affinity` is asked for `window` requests at most."""
         self._whereabouts.changes += self._bands.advance(now)
+        if self._lone is not None:
+            self._leader = self._lone.request.order
+            return self._lone.request
         flow = self._bands.leader()
         leader = flow.line.first() if flow is not None else None
         if flow is None or leader is None:
@@ -126,15 +131,13 @@ class FairQueue:
         ticket = self._tickets.pop(request.order, None)
         if ticket is None:
             return False
-        request = ticket.request
         self._count(ticket, -1)
-        self._count_passes(request.order)
-        self._withdraw(ticket)
-        successor = self._sessions.leave(request) if request.session else None
-        if successor is not None:
-            self._offer(self._tickets[successor.order])
+        self._count_passes(ticket.request.order)
+        if ticket is self._lone:
+            self._lone = None
+        else:
+            self._take_out_of_line(ticket)
         self._close_if_empty(ticket)
-        self._deadlines.trim(len(self._tickets))
         if not self._tickets:
             self.earliest_deadline = math.inf
         return True
@@ -142,12 +145,14 @@ class FairQueue:
     def pass_over(self, request: Request) -> None:
         """No pod suits this head now: it is not offered, nor anything of its session, until `recall`. In all else it
         stays in the queue, and so its tenant keeps a counter that removal and another push might lift."""
+        self._line_up()
         ticket = self._tickets[request.order]
         self._withdraw(ticket)
         self._passed_over[request.order] = ticket
 
     def hold(self, request: Request) -> None:
         """Offer nothing of its flow (the same tenant and priority) until `recall`."""
+        self._line_up()
         flow = self._tickets[request.order].flow
         flow.held = True
         self._held.append(flow)
@@ -172,6 +177,7 @@ class FairQueue:
         """Remove and return those whose deadline has come."""
         if now < self.earliest_deadline:
             return []
+        self._line_up()
         overdue = self._deadlines.take_due(now)
         for request in overdue:
             self.remove(request)
@@ -182,6 +188,7 @@ class FairQueue:
     def charge(self, request: Request, work: WorkKey, pod: str, cached_tokens: int = 0) -> None:
         """It goes as `work` to a pod that has so many tokens of its prompt cached: its tenant pays what it is expected
         to cost. The same work charged again, only the last charge counts."""
+        self._line_up()
         account = self._accounts.find(request.tenant)
         self._billing.charge(request, account, work, pod, cached_tokens)
         self._whereabouts.changes += 1
@@ -236,11 +243,15 @@ class FairQueue:
 
     def position(self, request: Request) -> int:
         """How many are before one that waits, locality and age left aside; 0 is next. Above 256 an estimate."""
+        self._line_up()
         return self._whereabouts.position(request)
 
     def refusal(self, request: Request, now: float, rate_per_s: float | None) -> Refusal | None:
         """Why it should not wait here: a bound, or a deadline that it would miss by the pool's rate (`DrainRate`).
         None when it should. To be asked before `push`."""
+        if not self._tickets:
+            return None  # it waits behind nobody
+        self._line_up()
         account = self._accounts.find(request.tenant)
         own = Held(account.waiting, account.size_bytes, sum(flow.cost for flow in account.flows.values()))
         pool = Held(len(self), self.size_bytes, self._cost)
@@ -255,7 +266,8 @@ class FairQueue:
 
     def fairness(self, request: Request) -> Fairness:
         """What its tenant has had, beside whoever waits and had least: for the record, before `charge`."""
-        counter, least = self._accounts.find(request.tenant).counter, self._bands.least()
+        counter = self._accounts.find(request.tenant).counter
+        least = self._bands.least() if self._lone is None else self._lone.flow.account.counter
         return Fairness(counter, counter if least is None else least, self._accounts.waiting())
 
     def remembered_tenants(self) -> int:
@@ -265,6 +277,7 @@ class FairQueue:
     # -- a takeover
     def snapshot(self, most_tenants: int = 1000) -> FairnessSnapshot:
         """What a successor needs to go on in the same order; of more tenants, those for whom it matters most."""
+        self._line_up()
         return msgspec.structs.replace(
             self._accounts.snapshot(most_tenants),
             output_tokens=self._lengths.pool_mean(),
@@ -300,6 +313,29 @@ class FairQueue:
             self._passes = 0
         elif order == self._choice:
             self._passes += 1
+
+    def _line_up(self) -> None:
+        """The lone one is to be compared with others."""
+        if self._lone is not None:
+            lone, self._lone = self._lone, None
+            self._put_in_line(lone)
+
+    def _put_in_line(self, ticket: Ticket) -> None:
+        request = ticket.request
+        self._deadlines.add(request)
+        before, leader = self._sessions.join(request) if request.session else (None, request)
+        if leader is request:
+            if before is not None:
+                self._withdraw(self._tickets[before.order])
+            self._offer(ticket)
+
+    def _take_out_of_line(self, ticket: Ticket) -> None:
+        request = ticket.request
+        self._withdraw(ticket)
+        successor = self._sessions.leave(request) if request.session else None
+        if successor is not None:
+            self._offer(self._tickets[successor.order])
+        self._deadlines.trim(len(self._tickets))
 
     def _offer(self, ticket: Ticket) -> None:
         ticket.flow.line.add(ticket.request)
