@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -74,22 +75,23 @@ class Placing:
         self._renew_reservation(now)
         placements: list[Placement] = []
         skipped = 0
-        room = fleet.largest_room()
-        while fleet.open and len(placements) < limit and skipped < _SKIPPED_IN_A_ROUND:
+        room = math.inf
+        while len(queue) and fleet.open and len(placements) < limit and skipped < _SKIPPED_IN_A_ROUND:
             request = queue.head(now, partial(self._cached_tokens, now) if len(queue) > 1 else None)
             if request is None:
                 break
             if (choice := self._try(request, room, now)) is not None:
                 placements.append(self._put(request, choice, now))
-                room = fleet.largest_room()
             else:
                 skipped += 1
+                if request.kv_tokens <= room:
+                    room = fleet.largest_room()
         self._ledger.is_short = len(queue) > 0 and (not fleet.open or self._passing.is_for_room)
         return placements
 
     def _try(self, request: Request, room: float, now: float) -> Choice | None:
-        """Without a pod for it, it lets the next ones pass; what a plug-in raises must not hold them up either. `room`
-        is the largest there is."""
+        """Without a pod for it, it lets the next ones pass; what a plug-in raises must not hold them up either. No pod
+        has more than `room`."""
         pods = self._roomy(request) if request.kv_tokens <= room else []
         if not any(answers(pod) for pod in pods):
             self._passing.too_large(request, now)
