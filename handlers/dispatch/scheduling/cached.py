@@ -41,14 +41,11 @@ class Cached(NamedTuple):
     def ask(self, request: Request, pods: Sequence[Pod], now: float, everyone: Sequence[Pod]) -> Ask:
         """None of the tokens are more than the prompt has."""
         exact, approximate, tells, most = self.exact, self.approximate, self.tells, request.prompt_tokens
-        told = [min(int(exact[name]), most) if name in exact else 0 if tells(name) else None for name in _names(pods)]
-        guessed = [min(int(approximate[name]), most) if name in approximate else 0 for name in _names(pods)]
+        names = [pod.name for pod in pods]
+        told = [min(int(exact[name]), most) if name in exact else 0 if tells(name) else None for name in names]
+        guessed = [min(int(approximate[name]), most) if name in approximate else 0 for name in names]
         better = [guess if tell is None else tell for tell, guess in zip(told, guessed, strict=True)]
         return Ask(request, pods, better, told, guessed, now, everyone)
-
-
-def _names(pods: Sequence[Pod]) -> list[str]:
-    return [pod.name for pod in pods]
 
 
 def _nobody_tells(_: str) -> bool:

@@ -25,6 +25,8 @@ class Scores(NamedTuple):
         """The indices of the best, best first; the winner is among them, and first among its equals."""
         totals = self.totals
         ranked = sorted(range(len(totals)), key=totals.__getitem__, reverse=True)[:most]
+        if ranked[0] == winner:
+            return ranked
         if winner in ranked:
             ranked.remove(winner)
         else:
@@ -77,5 +79,4 @@ class Judge:
 
 def _is_bounded(column: Sequence[float]) -> bool:
     """Are all in [0, 1]? A NaN hides from `min` and `max`, but not from a sum."""
-    total = sum(column)
-    return not math.isnan(total) and min(column) >= 0.0 and max(column) <= 1.0
+    return min(column) >= 0.0 and max(column) <= 1.0 and sum(column) >= 0.0

@@ -41,27 +41,33 @@ class Witness:
     def see(self, ask: Ask, chosen: Sequence[int]) -> Seen:
         """Take down those of `ask.pods` with the indices in `chosen`, in their order."""
         request, everyone, now = ask.request, ask.everyone, ask.now
-        pods = [ask.pods[index] for index in chosen]
-        footprints = [pod.footprints for pod in pods]
         approximate = [ask.approximate_tokens[index] for index in chosen]
         exact = [ask.exact_tokens[index] for index in chosen]
-        return Seen(
+        seen = Seen(
             now,
             len(everyone),
             sum([pod.used for pod in everyone]) if len(everyone) <= _COUNTED else -1,
-            [self._sight(pod, now) for pod in pods],
-            [pod.used for pod in pods],
-            [round(pod.footprints.ahead_tokens(now, pod.prefill.line(now)[1])) for pod in pods],
-            [footprint.kv_tokens for footprint in footprints],
-            approximate if any(approximate) else [],
-            exact if exact.count(None) < len(exact) else [],
-            [_adapters(pod, request) for pod in pods] if request.adapter else [],
+            sights=[],
+            used=[],
+            prefill_tokens=[],
+            kv_tokens=[],
+            approximate_tokens=approximate if any(approximate) else [],
+            exact_tokens=exact if exact.count(None) < len(exact) else [],
+            adapters=[_adapters(ask.pods[index], request) for index in chosen] if request.adapter else [],
             is_complete=False,
-            waiting=[footprint.waiting for footprint in footprints],
+            waiting=[],
         )
+        for index in chosen:
+            pod = ask.pods[index]
+            line, footprints = pod.prefill.line(now), pod.footprints
+            seen.sights.append(self._sight(pod, line))
+            seen.used.append(pod.used)
+            seen.prefill_tokens.append(round(footprints.ahead_tokens(now, line[1])))
+            seen.kv_tokens.append(footprints.kv_tokens)
+            seen.waiting.append(footprints.waiting)
+        return seen
 
-    def _sight(self, pod: Pod, now: float) -> PodSight:
-        line = pod.prefill.line(now)
+    def _sight(self, pod: Pod, line: tuple[float, float]) -> PodSight:
         known = self._known.get(pod.name)
         if known is not None and known.revision == pod.revision and known.line is line:
             return known.sight
