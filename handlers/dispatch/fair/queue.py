@@ -102,8 +102,7 @@ class FairQueue:
         ticket = Ticket(request, flow, self._billing.expected_cost(request))
         self._tickets[request.order] = ticket
         self._count(ticket, 1)
-        if request.deadline < self.earliest_deadline:
-            self.earliest_deadline = request.deadline
+        self.earliest_deadline = min(self.earliest_deadline, request.deadline)
         if len(self._tickets) == 1 and not flow.held:
             self._lone = ticket
         else:

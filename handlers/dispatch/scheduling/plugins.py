@@ -28,17 +28,35 @@ class ScorerCall(NamedTuple):
 
 
 class Calls(NamedTuple):
-    filters: list[Callable[[Request, Sequence[Pod], float], Sequence[Pod]]]
+    """Filters and picker with their kinds and names. One that fails is told to `safeguard`, and the decision goes on
+    without it: a filter keeps all, and the best is picked. Scorers are the judge's to guard."""
+
+    filters: list[tuple[str, Callable[[Request, Sequence[Pod], float], Sequence[Pod]]]]
     scorers: list[ScorerCall]
-    pick: Callable[[Ask, Sequence[float], Rng], int]
+    picker: tuple[str, Callable[[Ask, Sequence[float], Rng], int]]
+    safeguard: Safeguard
 
     def keep(self, request: Request, pods: Sequence[Pod], now: float) -> Sequence[Pod]:
         """Those of `pods` that every filter keeps."""
-        for keep in self.filters:
-            pods = keep(request, pods, now)
+        for name, keep in self.filters:
+            try:
+                pods = keep(request, pods, now)
+            except Exception as error:  # noqa: BLE001 - of a plug-in that anybody may have written
+                self.safeguard.failed(name, error)
             if not pods:
                 return ()
         return pods
+
+    def pick(self, ask: Ask, totals: Sequence[float], rng: Rng) -> int:
+        name, pick = self.picker
+        try:
+            index = pick(ask, totals, rng)
+            if not 0 <= index < len(totals):
+                raise IndexError(f"picked {index} of {len(totals)}")
+        except Exception as error:  # noqa: BLE001 - of a plug-in that anybody may have written
+            self.safeguard.failed(name, error)
+            return _BEST.pick(ask, totals, rng)
+        return index
 
 
 class Made(NamedTuple, Generic[T]):
@@ -83,36 +101,21 @@ class Plugins(NamedTuple):
         return self._replace(filters=[made for made in self.filters if made.name != "role"])
 
     def calls(self, safeguard: Safeguard) -> Calls:
-        """What goes on when one of them fails: a filter keeps all, and the best is picked. A scorer is its judge's."""
         total = sum(weight for weight, _ in self.scorers)
         return Calls(
-            [safeguard.around(f"filter {made.name!r}", made.plugin.keep, _all) for made in self.filters],
+            [(f"filter {made.name!r}", made.plugin.keep) for made in self.filters],
             [ScorerCall(made.name, weight / total, made.plugin.score) for weight, made in self.scorers],
-            safeguard.around(f"picker {self.picker.name!r}", _checked(self.picker.plugin), _BEST.pick),
+            (f"picker {self.picker.name!r}", self.picker.plugin.pick),
+            safeguard,
         )
 
     def timed_calls(self, stopwatch: Stopwatch, safeguard: Safeguard) -> Calls:
         """The same, measured under kind and name, as `scorer token_load`."""
-        plain, picker = self.calls(safeguard), self.picker.name
-        named = zip(self.filters, plain.filters, strict=True)
+        filters, scorers, (picker, pick), _ = self.calls(safeguard)
+        named = zip(self.filters, filters, strict=True)
         return Calls(
-            [stopwatch.around(f"filter {made.name}", keep) for made, keep in named],
-            [call._replace(score=stopwatch.around(f"scorer {call.name}", call.score)) for call in plain.scorers],
-            stopwatch.around(f"picker {picker}", plain.pick),
+            [(name, stopwatch.around(f"filter {made.name}", keep)) for made, (name, keep) in named],
+            [call._replace(score=stopwatch.around(f"scorer {call.name}", call.score)) for call in scorers],
+            (picker, stopwatch.around(f"picker {self.picker.name}", pick)),
+            safeguard,
         )
-
-
-def _all(request: Request, pods: Sequence[Pod], now: float) -> Sequence[Pod]:
-    return pods
-
-
-def _checked(picker: Picker) -> Callable[[Ask, Sequence[float], Rng], int]:
-    """Its pick, or an IndexError for one that is no candidate."""
-
-    def pick(ask: Ask, totals: Sequence[float], rng: Rng) -> int:
-        index = picker.pick(ask, totals, rng)
-        if not 0 <= index < len(totals):
-            raise IndexError(f"picked {index} of {len(totals)}")
-        return index
-
-    return pick

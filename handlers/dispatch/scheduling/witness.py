@@ -41,31 +41,31 @@ class Witness:
     def see(self, ask: Ask, chosen: Sequence[int]) -> Seen:
         """Take down those of `ask.pods` with the indices in `chosen`, in their order."""
         request, everyone, now = ask.request, ask.everyone, ask.now
+        sights, used, prefill_tokens, kv_tokens, waiting = [], [], [], [], []
+        for index in chosen:
+            pod = ask.pods[index]
+            footprints, line = pod.footprints, pod.prefill.line(now)
+            sights.append(self._sight(pod, line))
+            used.append(pod.used)
+            prefill_tokens.append(round(footprints.ahead_tokens(now, line[1])))
+            kv_tokens.append(footprints.kv_tokens)
+            waiting.append(footprints.waiting)
         approximate = [ask.approximate_tokens[index] for index in chosen]
         exact = [ask.exact_tokens[index] for index in chosen]
-        seen = Seen(
+        return Seen(
             now,
             len(everyone),
             sum([pod.used for pod in everyone]) if len(everyone) <= _COUNTED else -1,
-            sights=[],
-            used=[],
-            prefill_tokens=[],
-            kv_tokens=[],
-            approximate_tokens=approximate if any(approximate) else [],
-            exact_tokens=exact if exact.count(None) < len(exact) else [],
-            adapters=[_adapters(ask.pods[index], request) for index in chosen] if request.adapter else [],
+            sights,
+            used,
+            prefill_tokens,
+            kv_tokens,
+            approximate if any(approximate) else [],
+            exact if exact.count(None) < len(exact) else [],
+            [_adapters(ask.pods[index], request) for index in chosen] if request.adapter else [],
             is_complete=False,
-            waiting=[],
+            waiting=waiting,
         )
-        for index in chosen:
-            pod = ask.pods[index]
-            line, footprints = pod.prefill.line(now), pod.footprints
-            seen.sights.append(self._sight(pod, line))
-            seen.used.append(pod.used)
-            seen.prefill_tokens.append(round(footprints.ahead_tokens(now, line[1])))
-            seen.kv_tokens.append(footprints.kv_tokens)
-            seen.waiting.append(footprints.waiting)
-        return seen
 
     def _sight(self, pod: Pod, line: tuple[float, float]) -> PodSight:
         known = self._known.get(pod.name)
