@@ -37,10 +37,10 @@ class Scores(NamedTuple):
 
     def record(self, pods: Sequence[Pod], ranked: Sequence[int]) -> list[Candidate]:
         """Those of `pods`, with every scorer's word."""
-        totals = self.totals
-        names, rows = self.columns.keys(), list(zip(*self.columns.values(), strict=True)) or [()] * len(totals)
+        totals, columns = self.totals, self.columns.items()
         return [
-            Candidate(pods[index].name, totals[index], dict(zip(names, rows[index], strict=True))) for index in ranked
+            Candidate(pods[index].name, totals[index], {name: column[index] for name, column in columns})
+            for index in ranked
         ]
 
 
