@@ -44,13 +44,13 @@ class Client(NatsClient):
     def write(self, *parts: bytes) -> None:
         """Buffer a command; what is buffered in one loop turn leaves in one write. Raises Unavailable when closed or
         when the connection is down and the buffer full."""
-        size = sum(map(len, parts))
-        if not self.is_connected:
+        size, is_connected = sum(map(len, parts)), self.is_connected
+        if not is_connected:
             self._check_buffer(size)
         self._pending.extend(parts)
         self._pending_data_size += size
         queue = self._flush_queue
-        if queue is not None and queue.empty() and self.is_connected:
+        if is_connected and queue is not None and queue.empty():
             queue.put_nowait(self._kick)
 
     def has_jetstream(self) -> bool:

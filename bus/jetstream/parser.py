@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 65_536
 
+Message = tuple[int, bytes, bytes, bytes, "bytes | None"]
+"""Subscription, subject, reply subject, data and raw headers."""
+
 
 class Parser(NatsParser):
     nc: Client
@@ -25,7 +28,7 @@ class Parser(NatsParser):
         super().reset()
         self._held = bytearray()
         self._needed = 0
-        self._foreign: tuple[int, bytes, bytes, bytes, bytes | None] | None = None
+        self._foreign: Message | None = None
 
     async def parse(self, data: bytes = b"") -> None:
         """Hand every complete message to its listener, in order. Raises ProtocolError for what is no protocol."""
@@ -47,7 +50,8 @@ class Parser(NatsParser):
                 if stop > end:
                     self._hold(data, start, stop - start)
                     return
-                await self._hand_on()
+                if self._foreign is not None:
+                    await self._hand_on(self._foreign)
             else:
                 stop = line_end + 2
                 await self._control(data[start:stop])
@@ -72,11 +76,10 @@ class Parser(NatsParser):
                 self._foreign = (sid, words[1], reply, data[split:stop], headers)
         return stop + 2
 
-    async def _hand_on(self) -> None:
+    async def _hand_on(self, message: Message) -> None:
         """What no listener of ours wanted is for nats-py."""
-        if self._foreign is not None:
-            message, self._foreign = self._foreign, None
-            await self.nc._process_msg(*message)  # type: ignore[arg-type]  # headers may be missing
+        self._foreign = None
+        await self.nc._process_msg(*message)  # type: ignore[arg-type]  # headers may be missing
 
     async def _control(self, line: bytes) -> None:
         await super().parse(line)

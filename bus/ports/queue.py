@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from matrixinfer.bus.contracts.dead import DeadLetter
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """The bus has it: position `sequence` of `stream`; `duplicate` when that message id was there before."""
 
     stream: str
