@@ -92,8 +92,11 @@ class Bands:
         found: list[Entry] = []
         for entries in self._bands[self.top() - self._lowest :]:
             at = 0
-            while at < len(entries) and at < most and entries[at][0] <= limit:
-                if entries[at][0] == entries[at][2].account.counter:
+            while at < len(entries) and at < most:
+                counter, _, flow = entries[at]
+                if counter > limit:
+                    break
+                if counter == flow.account.counter:
                     at += 1
                 else:
                     self._put_right(entries, at)

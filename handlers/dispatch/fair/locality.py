@@ -27,4 +27,7 @@ def longest_cached(flows: Sequence[Flow], affinity: Affinity, window: int) -> Re
 def _first_of_each(flows: Sequence[Flow], window: int) -> Iterator[Request]:
     share = max(1, window // max(1, len(flows)))
     for flow in flows[:window]:
-        yield from islice(flow.line, share)
+        if share > 1:
+            yield from islice(flow.line, share)
+        elif (first := flow.line.first()) is not None:
+            yield first
