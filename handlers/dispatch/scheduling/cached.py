@@ -33,10 +33,11 @@ class Cached(NamedTuple):
 
     def believed(self) -> Mapping[str, float]:
         """The better knowledge of each pod: the tokens of `ask`, before they are bounded by the prompt."""
-        tells, exact = self.tells, self.exact
-        if tells is _nobody_tells or not self.approximate:
-            return exact or self.approximate
-        return {**{pod: sent for pod, sent in self.approximate.items() if not tells(pod)}, **exact}
+        tells, exact, approximate = self.tells, self.exact, self.approximate
+        if tells is _nobody_tells or not approximate:
+            return exact or approximate
+        untold = [pod for pod in approximate.keys() - exact.keys() if not tells(pod)]
+        return {**exact, **{pod: approximate[pod] for pod in untold}} if untold else exact
 
     def ask(self, request: Request, pods: Sequence[Pod], now: float, everyone: Sequence[Pod]) -> Ask:
         """None of the tokens are more than the prompt has."""
