@@ -8,9 +8,10 @@ from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.control import Done
 from matrixinfer.bus.contracts.disaggregation import Connector, Counterpart, Handed, Handover, Parted
+from matrixinfer.bus.contracts.frames import ChunkKind, Failure
 from matrixinfer.bus.contracts.load import WorkKey
 from matrixinfer.bus.ports import Signal, Subscription
-from support.agent import ME, AgentHouse
+from support.agent import ME, AgentHouse, FakeGateway
 
 PREFILL_TIMEOUT_S = 20.0
 TRANSFER_TIMEOUT_S = 5.0
@@ -67,6 +68,26 @@ async def other_agent(house: AgentHouse, boot: str = "boot-o") -> OtherAgent:
     other = OtherAgent(house.others, boot)
     await other.open()
     return other
+
+
+BODY = b'{"messages": [],  "max_tokens":9}'
+PARAMS = b'{"remote_port":1}'
+
+
+async def place_decode(house: AgentHouse, rid: str = "a", connector: Connector = "nixl", **fields: object) -> None:
+    """What dispatch does with the half that is to be the answer."""
+    given = {"phase": "decode", "counterpart": counterpart(connector), "body": BODY, **fields}
+    await house.place(rid, **given)
+
+
+def ends(house: AgentHouse) -> list[tuple[str, bool, str]]:
+    """Outcome, started and handover of all that ended."""
+    return [(finished.outcome, finished.started, finished.handover) for finished in house.finished]
+
+
+def failures(gateway: FakeGateway) -> list[int]:
+    """The statuses that the gateway was told."""
+    return [decode(c.data, Failure).status for c in gateway.chunks() if c.kind is ChunkKind.FAILED]
 
 
 async def tell(house: AgentHouse, word: Handover) -> Done:

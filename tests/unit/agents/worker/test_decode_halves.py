@@ -8,38 +8,26 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.control import Abort, Drain
 from matrixinfer.bus.contracts.disaggregation import Connector, Handed
 from matrixinfer.bus.contracts.frames import ChunkKind, Failure, Usage
-from support.agent import ME, AgentHouse, FakeGateway, agent_house
+from support.agent import ME, agent_house
 from support.halves import (
+    BODY,
+    PARAMS,
     PREFILL_TIMEOUT_S,
     TRANSFER_TIMEOUT_S,
-    counterpart,
     decode_key,
+    ends,
+    failures,
     hand,
     other_agent,
+    place_decode,
     prefill_key,
     tell,
 )
 
-PARAMS = b'{"remote_port":1}'
-BODY = b'{"messages": [],  "max_tokens":9}'
 WAITING: list[Connector] = ["nixl", "mooncake", "lmcache", "http"]
-
-
-async def place(house: AgentHouse, rid: str = "a", connector: Connector = "nixl", **fields: object) -> None:
-    given = {"phase": "decode", "counterpart": counterpart(connector), "body": BODY, **fields}
-    await house.place(rid, **given)
-
-
-def ends(house: AgentHouse) -> list[tuple[str, bool, str]]:
-    return [(finished.outcome, finished.started, finished.handover) for finished in house.finished]
-
-
-def failures(gateway: FakeGateway) -> list[int]:
-    return [decode(c.data, Failure).status for c in gateway.chunks() if c.kind is ChunkKind.FAILED]
 
 
 @pytest.fixture(autouse=True)
@@ -48,12 +36,11 @@ def _no_handler_fails(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR] == []
 
 
-# -- connectors whose decode half waits
 @pytest.mark.parametrize("connector", WAITING)
 async def test_it_waits_in_its_slot_and_begins_when_its_prefill_is_handed_over(connector: Connector) -> None:
     async with agent_house(slots=1) as house:
         gateway = await house.gateway()
-        await place(house, connector=connector)
+        await place_decode(house, connector=connector)
         await house.place("next")
         await house.clock.advance(8.0)
         assert house.engine.jobs == {}, "and the slot is taken"
@@ -81,7 +68,7 @@ async def test_it_waits_in_its_slot_and_begins_when_its_prefill_is_handed_over(c
 async def test_a_word_that_comes_before_the_work_is_kept_for_it(connector: Connector) -> None:
     async with agent_house() as house:
         await hand(house, params=PARAMS)
-        await place(house, connector=connector)
+        await place_decode(house, connector=connector)
         assert house.engine.active == {"a"}
         house.engine.finish("a")
         await house.settle()
@@ -91,7 +78,7 @@ async def test_a_word_that_comes_before_the_work_is_kept_for_it(connector: Conne
 async def test_a_word_that_comes_while_the_body_is_read_is_kept_too() -> None:
     async with agent_house() as house:
         reference = house.others.subjects.body("ns", "ms", "a")
-        await place(house, body=b"", body_ref=reference, body_bytes=len(BODY))
+        await place_decode(house, body=b"", body_ref=reference, body_bytes=len(BODY))
         await hand(house, params=PARAMS)
         assert house.engine.jobs == {}
         await (await house.others.blobs.put(reference, BODY, ttl_s=60.0))
@@ -101,7 +88,7 @@ async def test_a_word_that_comes_while_the_body_is_read_is_kept_too() -> None:
 
 async def test_a_word_for_an_earlier_life_does_not_count() -> None:
     async with agent_house() as house:
-        await place(house)
+        await place_decode(house)
         answer = await tell(house, Handed(decode_key(), "boot-0", PARAMS))
         assert (answer.boot, house.engine.jobs) == (ME.boot, {})
 
@@ -113,9 +100,9 @@ async def test_without_its_prefill_it_runs_the_clients_body_alone(connector: Con
         gateway, other = await house.gateway(), await other_agent(house)
         if early:
             await hand(house, lost="gone")
-            await place(house, connector=connector)
+            await place_decode(house, connector=connector)
         else:
-            await place(house, connector=connector)
+            await place_decode(house, connector=connector)
             await hand(house, lost="gone")
         assert house.engine.jobs["a"].body == BODY
         house.engine.finish("a")
@@ -126,7 +113,7 @@ async def test_without_its_prefill_it_runs_the_clients_body_alone(connector: Con
 
 async def test_the_first_word_counts() -> None:
     async with agent_house() as house:
-        await place(house)
+        await place_decode(house)
         await hand(house, params=PARAMS)
         await hand(house, lost="late")
         house.engine.finish("a")
@@ -138,7 +125,7 @@ async def test_a_prefill_that_does_not_come_in_time_is_parted_from() -> None:
     async with agent_house() as house:
         await house.gateway()
         other = await other_agent(house)
-        await place(house)
+        await place_decode(house)
         await house.clock.advance(PREFILL_TIMEOUT_S - 1)
         assert house.engine.jobs == {}
         await house.clock.advance(1.2)
@@ -153,7 +140,7 @@ async def test_a_prefill_that_does_not_come_in_time_is_parted_from() -> None:
 async def test_a_cache_that_does_not_come_in_time_is_done_without() -> None:
     async with agent_house() as house:
         await house.gateway()
-        await place(house)
+        await place_decode(house)
         await hand(house, params=PARAMS)
         await house.clock.advance(TRANSFER_TIMEOUT_S - 1)
         assert house.engine.aborted == []
@@ -170,7 +157,7 @@ async def test_nothing_that_an_engine_says_after_its_abort_is_the_answer() -> No
     async with agent_house() as house:
         gateway = await house.gateway()
         house.engine.stubborn = True
-        await place(house)
+        await place_decode(house)
         await hand(house, params=PARAMS)
         await house.clock.advance(TRANSFER_TIMEOUT_S + 0.2)
         house.engine.emit("a", b"late")
@@ -186,7 +173,7 @@ async def test_nothing_that_an_engine_says_after_its_abort_is_the_answer() -> No
 async def test_a_first_token_in_time_leaves_all_the_time_for_the_rest() -> None:
     async with agent_house() as house:
         await house.gateway()
-        await place(house)
+        await place_decode(house)
         await hand(house, params=PARAMS)
         house.engine.emit("a")
         await house.clock.advance(30.0)
@@ -196,7 +183,7 @@ async def test_a_first_token_in_time_leaves_all_the_time_for_the_rest() -> None:
 async def test_an_engine_that_fails_before_its_first_token_computes_the_prompt_itself_but_once() -> None:
     async with agent_house() as house:
         gateway = await house.gateway()
-        await place(house)
+        await place_decode(house)
         await hand(house, params=PARAMS)
         house.engine.fail("a", Failure(500, "lost connection with prefill instance"))
         await house.settle()
@@ -209,7 +196,7 @@ async def test_an_engine_that_fails_before_its_first_token_computes_the_prompt_i
 async def test_the_requests_own_mistake_is_told_and_not_tried_again() -> None:
     async with agent_house() as house:
         gateway = await house.gateway()
-        await place(house)
+        await place_decode(house)
         await hand(house, params=PARAMS)
         house.engine.fail("a", Failure(400, "no"))
         await house.settle()
@@ -220,7 +207,7 @@ async def test_the_requests_own_mistake_is_told_and_not_tried_again() -> None:
 async def test_after_the_first_token_nothing_is_tried_again(connector: Connector) -> None:
     async with agent_house() as house:
         gateway, other = await house.gateway(), await other_agent(house)
-        await place(house, connector=connector)
+        await place_decode(house, connector=connector)
         await hand(house, params=PARAMS)
         house.engine.emit("a")
         await hand(house, lost="late")
@@ -230,11 +217,10 @@ async def test_after_the_first_token_nothing_is_tried_again(connector: Connector
         assert (house.engine.active, other.words) == (set(), [])
 
 
-# -- the end of a half whose prefill is still to come
 async def test_an_abort_while_it_waits_reaches_the_other_half() -> None:
     async with agent_house(slots=1) as house:
         gateway, other = await house.gateway(), await other_agent(house)
-        await place(house)
+        await place_decode(house)
         await house.ask(Abort([decode_key()]))
         assert (ends(house), other.parted, gateway.chunks()) == ([("cancelled", False, "")], [prefill_key()], [])
         await house.place("next")
@@ -244,7 +230,7 @@ async def test_an_abort_while_it_waits_reaches_the_other_half() -> None:
 async def test_an_abort_after_the_hand_over_needs_no_word() -> None:
     async with agent_house() as house:
         other = await other_agent(house)
-        await place(house)
+        await place_decode(house)
         await hand(house, params=PARAMS)
         await house.ask(Abort([decode_key()]))
         assert (house.engine.aborted, other.words, ends(house)) == (["a"], [], [("cancelled", False, "")])
@@ -254,14 +240,14 @@ async def test_an_abort_that_overtakes_it_reaches_the_other_half_when_it_comes()
     async with agent_house() as house:
         other = await other_agent(house)
         await house.ask(Abort([decode_key()]))
-        await place(house)
+        await place_decode(house)
         assert (other.parted, house.engine.jobs) == ([prefill_key()], {})
 
 
 async def test_the_deadline_ends_both_halves() -> None:
     async with agent_house() as house:
         gateway, other = await house.gateway(), await other_agent(house)
-        await place(house, remaining_s=3.0)
+        await place_decode(house, remaining_s=3.0)
         await house.clock.advance(3.2)
         assert (failures(gateway), other.parted) == ([504], [prefill_key()])
         assert ends(house) == [("expired", False, "")]
@@ -270,7 +256,7 @@ async def test_the_deadline_ends_both_halves() -> None:
 async def test_a_gateway_that_is_gone_ends_both_halves() -> None:
     async with agent_house() as house:
         gateway, other = await house.gateway(), await other_agent(house)
-        await place(house)
+        await place_decode(house)
         await gateway.leave()
         await house.clock.advance(10.0)
         assert (other.parted, ends(house)) == ([prefill_key()], [("cancelled", False, "")])
@@ -279,7 +265,7 @@ async def test_a_gateway_that_is_gone_ends_both_halves() -> None:
 async def test_an_agent_that_leaves_gives_the_work_back_and_parts() -> None:
     async with agent_house(drain_s=1.0) as house:
         other = await other_agent(house)
-        await place(house)
+        await place_decode(house)
         house.stop.set()
         await house.clock.advance(1.5)
         assert (ends(house), other.parted) == ([("refused", False, "")], [prefill_key()])
@@ -287,7 +273,7 @@ async def test_an_agent_that_leaves_gives_the_work_back_and_parts() -> None:
 
 async def test_an_agent_that_drains_still_takes_the_hand_over() -> None:
     async with agent_house() as house:
-        await place(house)
+        await place_decode(house)
         await house.ask(Drain())
         await hand(house, params=PARAMS)
         assert house.engine.active == {"a"}
@@ -296,120 +282,31 @@ async def test_an_agent_that_drains_still_takes_the_hand_over() -> None:
 async def test_what_is_refused_at_the_door_parts_but_a_second_copy_does_not() -> None:
     async with agent_house() as house:
         other = await other_agent(house)
-        await place(house)
-        await place(house, epoch=2)
+        await place_decode(house)
+        await place_decode(house, epoch=2)
         assert other.words == []
-        await place(house, "b", boot="boot-0")
+        await place_decode(house, "b", boot="boot-0")
         assert other.parted == [prefill_key("b")]
-
-
-# -- engines that meet by themselves
-async def test_engines_that_meet_begin_at_once() -> None:
-    async with agent_house() as house:
-        other = await other_agent(house)
-        await place(house, connector="sglang")
-        body = msgspec.json.decode(house.engine.jobs["a"].body)
-        assert (body["bootstrap_host"], body["bootstrap_port"], body["bootstrap_room"]) == ("10.0.0.1", 8998, 42)
-        house.engine.emit("a")
-        house.engine.finish("a")
-        await house.settle()
-        assert (ends(house), other.words) == ([("completed", True, "taken")], [])
-
-
-@pytest.mark.parametrize("early", [True, False])
-async def test_where_engines_meet_a_lost_prefill_gives_the_work_back(early: bool) -> None:
-    async with agent_house() as house:
-        gateway, other = await house.gateway(), await other_agent(house)
-        if early:
-            await hand(house, lost="gone")
-            await place(house, connector="sglang")
-        else:
-            await place(house, connector="sglang")
-            await hand(house, lost="gone")
-            assert house.engine.aborted == ["a"]
-        assert ends(house) == [("refused", False, "lost")]
-        assert (gateway.chunks(), other.words, house.engine.active) == ([], [], set())
-        assert (await house.backlog()).unacknowledged == 0
-        house.stop.set()
-        await house.settle()
-        assert house.running.done(), "and nothing is in hand"
-
-
-async def test_where_engines_meet_a_lost_prefill_does_not_wait_for_the_body() -> None:
-    async with agent_house() as house:
-        reference = house.others.subjects.body("ns", "ms", "a")
-        await place(house, connector="sglang", body=b"", body_ref=reference, body_bytes=len(BODY))
-        await hand(house, lost="gone")
-        assert ends(house) == [("refused", False, "lost")]
-        await (await house.others.blobs.put(reference, BODY, ttl_s=60.0))
-        await house.clock.advance(2.0)
-        assert house.engine.jobs == {}
 
 
 async def test_a_lost_prefill_waits_for_the_body_where_it_is_needed() -> None:
     async with agent_house() as house:
         reference = house.others.subjects.body("ns", "ms", "a")
-        await place(house, body=b"", body_ref=reference, body_bytes=len(BODY))
+        await place_decode(house, body=b"", body_ref=reference, body_bytes=len(BODY))
         await hand(house, lost="gone")
         await (await house.others.blobs.put(reference, BODY, ttl_s=60.0))
         await house.clock.advance(0.9)
         assert house.engine.jobs["a"].body == BODY
 
 
-async def test_where_engines_meet_a_failed_one_gives_the_work_back_and_parts() -> None:
-    async with agent_house() as house:
-        gateway, other = await house.gateway(), await other_agent(house)
-        await place(house, connector="sglang")
-        house.engine.fail("a", Failure(500, "lost connection with prefill instance"))
-        await house.settle()
-        assert (ends(house), other.parted) == ([("refused", False, "lost")], [prefill_key()])
-        assert (gateway.chunks(), house.engine.active) == ([], set())
-
-
-async def test_where_engines_meet_the_first_token_has_the_time_of_both_phases() -> None:
-    async with agent_house() as house:
-        await house.gateway()
-        other = await other_agent(house)
-        await place(house, connector="sglang")
-        await house.clock.advance(PREFILL_TIMEOUT_S + TRANSFER_TIMEOUT_S - 1)
-        assert house.engine.aborted == []
-        await house.clock.advance(1.2)
-        assert (house.engine.aborted, other.parted) == (["a"], [prefill_key()])
-        assert ends(house) == [("refused", False, "lost")]
-
-
-async def test_where_engines_meet_the_requests_own_mistake_at_the_prefill_engine_is_the_answer() -> None:
-    async with agent_house() as house:
-        gateway = await house.gateway()
-        await place(house, connector="sglang")
-        await tell(house, Handed(decode_key(), ME.boot, lost="no", fault=Failure(422, "too long")))
-        assert (failures(gateway), ends(house)) == ([422], [("failed", False, "lost")])
-
-
-async def test_where_engines_meet_the_requests_own_mistake_here_is_told_and_parts() -> None:
-    async with agent_house() as house:
-        gateway, other = await house.gateway(), await other_agent(house)
-        await place(house, connector="sglang")
-        house.engine.fail("a", Failure(400, "no"))
-        await house.settle()
-        assert (failures(gateway), other.parted) == ([400], [prefill_key()])
-
-
 async def test_an_abort_while_the_engine_lets_go_counts() -> None:
     async with agent_house() as house:
         await house.gateway()
         house.engine.stubborn = True
-        await place(house)
+        await place_decode(house)
         await hand(house, params=PARAMS)
         await house.clock.advance(TRANSFER_TIMEOUT_S + 0.2)
         await house.ask(Abort([decode_key()]))
         house.engine.fail("a", Failure(499, "aborted"))
         await house.settle()
         assert (ends(house), house.engine.active) == ([("cancelled", False, "lost")], set())
-
-
-async def test_both_halves_of_one_request_at_one_agent_do_not_meet_in_the_engine() -> None:
-    async with agent_house() as house:
-        await place(house, connector="sglang")
-        await house.place("a", phase="prefill", counterpart=counterpart("sglang"))
-        assert len(house.engine.active) == 2

@@ -51,7 +51,7 @@ async def live(connector: Connector, events: list[str], *, stubborn: bool) -> No
         await house.clock.advance(70.0)  # past the deadline
         for rid in house.engine.active:
             house.engine.fail(rid, Failure(499, "aborted"))
-        await house.settle()
+        await house.clock.advance(1.0)
         ends = [f for f in house.finished if f.key == decode_key()]
         was_placed = "place" in events
         final = [f for f in ends if f.outcome != "refused"]
