@@ -52,7 +52,8 @@ class Pool(msgspec.Struct, frozen=True):
     """New requests go to the shards 0 to `shards - 1`. Those from there to `served_shards - 1` took requests before:
     they get nothing new, and dispatch serves them on, for what is or comes late in them. `profile` says how requests
     are scheduled; an empty one: by the default. `weights`: tenant → its share beside the others, 1 for the others.
-    `disaggregation` None: every request runs on one pod. `tokenizer` None: its prompts travel in byte blocks."""
+    `disaggregation` None: every request runs on one pod. `tokenizer` None: its prompts travel in byte blocks. A pod
+    gets no more requests than keep its output tokens `max_tpot_s` apart, by prediction; 0: no bound."""
 
     namespace: str
     modelserver: str
@@ -64,6 +65,7 @@ class Pool(msgspec.Struct, frozen=True):
     weights: dict[str, float] = {}
     disaggregation: Disaggregation | None = None
     tokenizer: Tokenizer | None = None
+    max_tpot_s: float = 0.0
 
 
 class PoolPod(msgspec.Struct, frozen=True):

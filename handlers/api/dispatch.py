@@ -64,6 +64,10 @@ class Dispatch(Part):
 
     disaggregation: Disaggregation = Disaggregation()
 
+    max_tpot: Duration | None = None
+    """A pod gets no more requests than keep its output tokens so close together (the mean of an answer), by what it
+    has shown so far; the rest waits in the queue. An empty pod always takes one. Absent: as many as there are slots."""
+
     tenant_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Tenant and its share beside the others, 1 for who is not named: with 2 it gets twice as many tokens while both
     wait."""

@@ -10,6 +10,7 @@ from matrixinfer.bus.contracts.control import Dumped
 from matrixinfer.bus.contracts.load import LoadEvent, WorkKey
 from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.handlers.dispatch.closeness import closeness
+from matrixinfer.handlers.dispatch.decode_model import DecodeGuess, DecodeModel
 from matrixinfer.handlers.dispatch.pairs.roles import PREFILL
 from matrixinfer.handlers.dispatch.pairs.transfer import TransferModel
 from matrixinfer.handlers.dispatch.pod import Pod
@@ -51,8 +52,11 @@ class Fleet:
         self._last_tick = -math.inf
         self._deaf_until = -math.inf  # before this time nobody could have been heard
         self.prefill = PrefillModel(Guess())
-        """Of all pods together: where a new one starts."""
+        self.decode = DecodeModel(DecodeGuess())
+        """Both of all pods together: where a new one starts."""
         self.transfer = TransferModel()
+        self.max_tpot_s = 0.0
+        """Pods get no more requests than keep tokens so close together by prediction; 0: no bound."""
         self.pods: dict[str, Pod] = {}
         self.open: dict[str, Pod] = {}
         self._rooms: dict[str, tuple[int, float, int, frozenset[str]]] = {}
@@ -63,7 +67,7 @@ class Fleet:
     def list_pods(self, listed: Mapping[str, PoolPod]) -> None:
         """The pool's pods by SERVING. One that left stays known while it has requests."""
         for name in listed.keys() - self.pods.keys():
-            self.pods[name] = Pod(name, self.prefill)
+            self.pods[name] = Pod(name, self.prefill, self.decode)
         for pod in self.pods.values():
             pod.listed = pod.retiring = False
             if pod.name in listed:
@@ -112,6 +116,8 @@ class Fleet:
             self.prefill.observe(wait.tokens, wait.seconds, now)
         if event.snapshot is not None:
             pod.learn(event.snapshot, now)
+        if self.max_tpot_s:
+            self._bound_requests(pod, event, now)
         self._review(pod)
         return Hearing(pod, reborn)
 
@@ -131,6 +137,26 @@ class Fleet:
         pod.follow((), dumped.finished, now)
         self._review(pod)
         return Hearing(pod, reborn)
+
+    def bound_tpot(self, max_tpot_s: float) -> None:
+        """From now on tokens are to come no farther apart; 0: no bound. How it can be kept is learned on the way."""
+        if max_tpot_s == self.max_tpot_s:
+            return
+        self.max_tpot_s = max_tpot_s
+        for pod in self.pods.values():
+            pod.most_requests = math.inf
+            self._review(pod)
+
+    def _bound_requests(self, pod: Pod, event: LoadEvent, now: float) -> None:
+        for work in event.started:
+            pod.decode.start(work, pod.used)
+        for end in event.finished:
+            pace = pod.decode.end(end, pod.used, now)
+            if pace is not None:
+                self.decode.observe(pace.requests, pace.seconds, now)
+        if event.snapshot is not None:
+            pod.decode.forget_all_but(pod.reported)
+        pod.most_requests = pod.decode.most(self.max_tpot_s, now)
 
     # -- what dispatch does
     def place(self, pod: Pod, request: Request, work: WorkKey, epoch: int, now: float) -> None:

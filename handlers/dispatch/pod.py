@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 from matrixinfer.bus.contracts.load import Finished, Snapshot, WorkKey
 from matrixinfer.bus.contracts.serving import PoolPod
+from matrixinfer.handlers.dispatch.decode_model import DecodeGuess, DecodeModel
 from matrixinfer.handlers.dispatch.footprints import Footprints, Wait
-from matrixinfer.handlers.dispatch.prefill_model import Above, Guess, PrefillModel
+from matrixinfer.handlers.dispatch.learned_line import Above
+from matrixinfer.handlers.dispatch.prefill_model import Guess, PrefillModel
 from matrixinfer.handlers.dispatch.request import Request, RequestKey
 
 _FORMER_BOOTS = 8
@@ -29,17 +31,20 @@ class Pod:
 
     `told` is its last snapshot, as it came; `adapters` are those of it, and its `ttft_s` and `tpot_s` had a new sample
     at `measured_at`. On top of it lies what is predicted: `footprints` the tokens of its work, `prefill` how long a
-    first token takes, `used`, `free` and `load` its slots.
+    first token takes, `used`, `free` and `load` its slots. Where the time per output token is bounded, `decode`
+    predicts it, and `free` is what is left of the `most_requests` that keep the bound.
     `revision` grows when what SERVING or a snapshot says of it may have changed.
     """
 
     __slots__ = (
         "_above",
+        "_above_decode",
         "_doubted",
         "adapters",
         "asked_at",
         "boot",
         "closed_until",
+        "decode",
         "draining",
         "footprints",
         "former_boots",
@@ -50,6 +55,7 @@ class Pod:
         "load",
         "measured_at",
         "missed_events",
+        "most_requests",
         "name",
         "pd_group",
         "placed",
@@ -69,12 +75,13 @@ class Pod:
         "was_open",
     )
 
-    def __init__(self, name: str, above: Above | None = None) -> None:
-        """`above` is the pool's model of prefill, from which the pod's own starts with every boot."""
+    def __init__(self, name: str, above: Above | None = None, above_decode: Above | None = None) -> None:
+        """`above` are the pool's models of prefill and of decoding, from which the pod's own start with every boot."""
         self.name = name
         self.role, self.pd_group = "server", ""
         self.topology: tuple[str, ...] = ()
         self._above = above or Guess()
+        self._above_decode = above_decode or DecodeGuess()
         self.former_boots: list[str] = []
         self.listed = self.retiring = False
         self.revision = 0
@@ -98,6 +105,8 @@ class Pod:
         self.closed_until = 0.0
         self.footprints = Footprints()
         self.prefill = PrefillModel(self._above)
+        self.decode = DecodeModel(self._above_decode)
+        self.most_requests = math.inf
         self._doubted: dict[WorkKey, float] = {}  # running work, and the seconds that its first token took
         self.adapters: frozenset[str] = frozenset()
 
@@ -170,7 +179,7 @@ class Pod:
         """Compute `used`, `free` and `load` anew."""
         self.used = used = len(self.reported) + len(self.unreported)
         slots = self.told.slots
-        self.free = slots - used
+        self.free = (slots if slots <= self.most_requests else int(self.most_requests)) - used
         self.load = used / slots if slots else 1.0
 
     def can_hold(self, kv_tokens: int) -> bool:

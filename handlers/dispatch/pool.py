@@ -269,6 +269,7 @@ class PoolDispatcher:
             self._weights = pool.weights
             self.state.queue.reweigh(pool.weights)
         self.state.split_by(pool.disaggregation)
+        self.state.bound_tpot(pool.max_tpot_s)
         try:
             changed = self._scheduler.follow(pool.profile)
         except BadProfile as error:

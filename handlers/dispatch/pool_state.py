@@ -78,6 +78,10 @@ class PoolState:
         """How requests go to prefill and decode pods from now on; None: each to one pod."""
         self._placing.split.plan = plan
 
+    def bound_tpot(self, max_tpot_s: float) -> None:
+        """Give a pod no more than keeps its output tokens so close together, in seconds; 0: no bound."""
+        self.fleet.bound_tpot(max_tpot_s)
+
     def receive(self, envelope: Envelope, held: Held, age_s: float, now: float, effects: Effects) -> Arrival:
         """`effects` gets what has to be told when it is refused."""
         return self._arrivals.receive(envelope, held, age_s, now, effects)

@@ -93,6 +93,7 @@ def _pool(server: ModelServer, serving: Mapping[str, bytes]) -> Pool:
         served_shards=0 if served == shards else served,
         profile=profile_of(server.spec.dispatch.profile),
         weights=server.spec.dispatch.tenant_weights,
+        max_tpot_s=seconds(server.spec.dispatch.max_tpot) if server.spec.dispatch.max_tpot else 0.0,
         disaggregation=_disaggregation(server),
         tokenizer=tokenizer_of(server.spec.tokenizer),
     )

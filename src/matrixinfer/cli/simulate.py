@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matrixinfer.simulate.comparison import Comparison, Options
     from matrixinfer.simulate.workload import Workload
 
-GENERATORS = "shared-prefix-long, shared-prefix-short, no-reuse, bursty, multi-tenant, hot-spot"
+GENERATORS = "shared-prefix-long, shared-prefix-short, no-reuse, bursty, multi-tenant, heavy-tenant, hot-spot"
 
 TraceOption = Annotated[
     Path | None, typer.Option("--trace", metavar="FILE", help="A trace: Mooncake's .jsonl or Azure's .csv.")

@@ -63,7 +63,7 @@ def run(
 ) -> tuple[list[Life], int]:
     """One policy: what became of each request, and how many events it took. The same arguments, the same answer."""
     pods = options.new_pods()
-    policy = POLICIES[name](Setting(pods, Random(options.seed), options.patience_s))
+    policy = POLICIES[name](Setting(pods, Random(options.seed), options.patience_s, options.slo.tpot_s))
     loop = Loop(workload, pods, policy, options.patience_s)
     return loop.run(progress), loop.events
 

@@ -105,6 +105,20 @@ def multi_tenant(maker: Maker) -> Workload:
     return Workload("multi-tenant", arrivals)
 
 
+def heavy_tenant(maker: Maker) -> Workload:
+    """Nine light tenants, who chat, and a heavy one at ten times the rate of each, with prompts three times as long:
+    alone it is a little more than the pods can do, while the light ones together are a third."""
+    times = maker.poisson(9.5)
+    arrivals = []
+    for number in range(maker.count):
+        index = max(0, maker.rng.randrange(19) - 9)
+        tenant = f"light-{index}" if index else "heavy"
+        own_tokens = maker.length(1024 if index else 3072)
+        prefix = maker.blocks.run(tenant, 4)
+        arrivals.append(maker.arrival(number, next(times), prefix, own_tokens, maker.length(128), tenant=tenant))
+    return Workload("heavy-tenant", arrivals)
+
+
 def hot_spot(maker: Maker) -> Workload:
     """A third of the requests share one prompt of 8192 tokens, too many for one pod; the others have two hundred."""
     hot = maker.blocks.run("hot", 32)
@@ -135,6 +149,7 @@ WORKLOADS: dict[str, tuple[Callable[[Maker], Workload], int]] = {
     "no-reuse": (no_reuse, 0),
     "bursty": (bursty, 0),
     "multi-tenant": (multi_tenant, 0),
+    "heavy-tenant": (heavy_tenant, 0),
     "hot-spot": (hot_spot, 0),
 }
 """Name → what makes it, and how many requests it has; 0: so many for each pod."""

@@ -184,4 +184,6 @@ class Loop:
             self._transfer(life, pod, now)
 
     def _tell(self, news: News, now: float) -> None:
+        if news.prefilled:  # a client may have left since
+            news = news._replace(prefilled=[life for life in news.prefilled if not life.end])
         self._obey(self._policy.heard(news, now), now)

@@ -43,7 +43,7 @@ _FOREVER_S = 1e9
 
 class Platform:
     """`queue` and `scheduler` are the two seams: whatever dispatch can run, the simulator can. `caches` are told what
-    the pods have cached; without them nobody tells."""
+    the pods have cached; without them nobody tells. `max_tpot_s` is the bound that a ModelServer may set; 0: none."""
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class Platform:
         patience_s: float | None = None,
         *,
         caches: ToldCaches | None = None,
+        max_tpot_s: float = 0.0,
     ) -> None:
         self.period_s = HEARTBEAT_S if caches is None else TELL_EVERY_S
         self._heartbeat_at = 0.0
@@ -65,6 +66,7 @@ class Platform:
         self._remaining_s = _FOREVER_S if patience_s is None else patience_s
         # The simulator asks no pod what it has, so there is nothing to verify.
         self._state = PoolState(DispatchSettings(verify_after_s=math.inf), queue, scheduler, rng)
+        self._state.bound_tpot(max_tpot_s)
         self._state.begin_reign(1, 0.0)
         self._state.fleet.list_pods(
             {pod.name: PoolPod("default", "simulated", pod.name, pod.role, _PD_GROUP) for pod in pods}

@@ -42,6 +42,7 @@ class Setting:
     pods: Sequence[SimulatedPod]
     rng: Rng
     patience_s: float | None = None
+    slo_tpot_s: float = 0.05
 
 
 def _still() -> float:
@@ -61,11 +62,18 @@ def _default_approximate(setting: Setting) -> Policy:
     return _ours(setting, None)
 
 
-def _ours(setting: Setting, caches: ToldCaches | None) -> Policy:
+def _default_bounded(setting: Setting) -> Policy:
+    """The default of a ModelServer that bounds the time per output token (`dispatch.maxTpot`) at the objective."""
+    return _ours(setting, ToldCaches(pace_s=0.0), setting.slo_tpot_s)
+
+
+def _ours(setting: Setting, caches: ToldCaches | None, max_tpot_s: float = 0.0) -> Policy:
     knowledge = Knowledge(exact=caches, approximate=SentPrompts())
     surroundings = Surroundings(_still, logger.warning, knowledge)
     scheduler = compile_profile(Profile(), BUILT_IN, surroundings)
-    return Platform(setting.pods, FairQueue(), scheduler, setting.rng, setting.patience_s, caches=caches)
+    return Platform(
+        setting.pods, FairQueue(), scheduler, setting.rng, setting.patience_s, caches=caches, max_tpot_s=max_tpot_s
+    )
 
 
 def _immediate(create: Callable[[Gateway], Balancer]) -> Creator:
@@ -85,6 +93,7 @@ def _immediate(create: Callable[[Gateway], Balancer]) -> Creator:
 POLICIES: dict[str, Creator] = {
     DEFAULT: _default,
     "default-approximate": _default_approximate,
+    "default-max-tpot": _default_bounded,
     "random": _immediate(RandomChoice),
     "round-robin": _immediate(RoundRobin),
     "least-requests": _immediate(LeastRequests),

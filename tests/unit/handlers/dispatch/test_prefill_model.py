@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrixinfer.handlers.dispatch.prefill_model import (
-    GUESS_FIXED_S,
-    GUESS_TOKENS_PER_S,
-    HALF_LIFE_S,
-    Guess,
-    PrefillModel,
-)
+from matrixinfer.handlers.dispatch.learned_line import HALF_LIFE_S
+from matrixinfer.handlers.dispatch.prefill_model import GUESS_FIXED_S, GUESS_TOKENS_PER_S, Guess, PrefillModel
 
 
 def taught(
