@@ -91,6 +91,7 @@ class Arrivals:
             deadline=since + envelope.remaining_s,
             held=held,
             reign=epoch,
+            is_silent=not envelope.stream,
             hop_floor=epoch * HOPS_OF_A_REIGN if since <= self.reign_since else 0,
         )
 

@@ -11,6 +11,7 @@ from matrixinfer.bus.contracts.load import LoadEvent, WorkKey
 from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.handlers.dispatch.closeness import closeness
 from matrixinfer.handlers.dispatch.decode_model import DecodeGuess, DecodeModel
+from matrixinfer.handlers.dispatch.footprints import Footprint
 from matrixinfer.handlers.dispatch.pairs.roles import PREFILL
 from matrixinfer.handlers.dispatch.pairs.transfer import TransferModel
 from matrixinfer.handlers.dispatch.pod import Pod
@@ -164,17 +165,17 @@ class Fleet:
         pod.placed[request.key] = request
         uncached_tokens, output_tokens = request.prompt_tokens - request.cached_tokens, request.output_tokens
         if work.phase == "decode":  # the prompt comes whole, and computed
-            self._hold(pod, work, 0, request.kv_tokens, output_tokens=output_tokens, now=now)
+            self._hold(pod, request, Footprint(0, request.kv_tokens, output_tokens=output_tokens), work, now)
         else:
             kv_tokens = uncached_tokens + output_tokens
-            self._hold(pod, work, uncached_tokens, kv_tokens, output_tokens=output_tokens, now=now)
+            self._hold(pod, request, Footprint(uncached_tokens, kv_tokens, output_tokens=output_tokens), work, now)
 
     def place_prefill(self, pod: Pod, request: Request, half: PrefillHalf, now: float) -> None:
         """`request` was placed on a pair, of which this is the pod that prefills."""
         request.prefill = half
         pod.prefilling[request.key] = request
         uncached_tokens = request.prompt_tokens - request.cached_tokens
-        self._hold(pod, half.work, uncached_tokens, uncached_tokens, output_tokens=0, now=now)
+        self._hold(pod, request, Footprint(uncached_tokens, uncached_tokens), half.work, now)
 
     def prefilled(self, request: Request, now: float) -> None:
         """The prefill half ended well: what follows until the first token is the transfer."""
@@ -188,13 +189,19 @@ class Fleet:
             close = closeness(prefiller.topology, pod.topology)
             self.transfer.observe(request.prompt_tokens, close, now - request.prefilled_at, now)
 
-    def _hold(
-        self, pod: Pod, work: WorkKey, prefill_tokens: int, kv_tokens: int, *, output_tokens: int, now: float
-    ) -> None:
+    def _hold(self, pod: Pod, request: Request, expected: Footprint, work: WorkKey, now: float) -> None:
         if work not in pod.reported:
             pod.unreported[work] = now
             _, per_token_s = pod.prefill.line(now)
-            pod.footprints.add(work, prefill_tokens, kv_tokens, now, per_token_s, output_tokens=output_tokens)
+            pod.footprints.add(
+                work,
+                expected.prefill_tokens,
+                expected.kv_tokens,
+                now,
+                per_token_s,
+                output_tokens=expected.output_tokens,
+                is_silent=request.is_silent,
+            )
         self._review(pod)
 
     def release(self, request: Request) -> None:

@@ -16,7 +16,8 @@ class Footprint(msgspec.Struct, frozen=True, gc=False):
     which is `output_tokens`: what it has cached already is shared with others, and counted with the first of them.
 
     `ahead_tokens` had to be computed at the pod when this was placed, its own included: what its first token waits for.
-    `placed_at` is 0 for a guess about work that another dispatcher placed.
+    `placed_at` is 0 for a guess about work that another dispatcher placed. Of one that `is_silent` (an answer in one
+    piece) nothing is heard before its end, so nobody knows when its prompt is done.
     """
 
     prefill_tokens: int
@@ -24,6 +25,7 @@ class Footprint(msgspec.Struct, frozen=True, gc=False):
     ahead_tokens: int = 0
     placed_at: float = 0.0
     output_tokens: int = 0
+    is_silent: bool = False
 
 
 class Wait(NamedTuple):
@@ -36,10 +38,12 @@ class Wait(NamedTuple):
 class Footprints:
     """Added at dispatch, the prefill dropped at the first token, freed at the end. Both sums are at the present."""
 
-    __slots__ = ("_held", "_moved_at", "_waiting", "kv_tokens", "prefill_tokens")
+    __slots__ = ("_held", "_moved_at", "_waiting", "kv_tokens", "prefill_tokens", "silent_tokens")
 
     def __init__(self) -> None:
         self.prefill_tokens = 0
+        self.silent_tokens = 0
+        """Those of `prefill_tokens` that may be computed already."""
         self.kv_tokens = 0
         self._held: dict[WorkKey, Footprint] = {}
         self._waiting: dict[WorkKey, None] = {}
@@ -79,6 +83,7 @@ class Footprints:
         per_token_s: float = 0.0,
         *,
         output_tokens: int = 0,
+        is_silent: bool = False,
     ) -> None:
         """Work was placed at a pod that takes so long for a token of prefill (0: unknown). Placing the same again
         changes nothing."""
@@ -87,7 +92,7 @@ class Footprints:
         if not self._waiting:
             self._moved_at = now
         ahead_tokens = round(self.ahead_tokens(now, per_token_s)) + prefill_tokens
-        self._hold(work, Footprint(prefill_tokens, kv_tokens, ahead_tokens, now, output_tokens))
+        self._hold(work, Footprint(prefill_tokens, kv_tokens, ahead_tokens, now, output_tokens, is_silent))
 
     def start(self, work: WorkKey, now: float) -> Wait | None:
         """Its first token came; how long it took, for work that was placed here."""
@@ -96,7 +101,7 @@ class Footprints:
             return None
         del self._waiting[work]
         self._moved_at = max(self._moved_at, now)
-        self.prefill_tokens -= footprint.prefill_tokens
+        self._prefilled(footprint)
         return Wait(footprint.ahead_tokens, now - footprint.placed_at) if footprint.placed_at else None
 
     def end(self, work: WorkKey) -> None:
@@ -106,7 +111,7 @@ class Footprints:
         self.kv_tokens -= footprint.kv_tokens
         if work in self._waiting:
             del self._waiting[work]
-            self.prefill_tokens -= footprint.prefill_tokens
+            self._prefilled(footprint)
 
     def agree(self, snapshot: Snapshot, unreported: Iterable[WorkKey]) -> None:
         """Hold just what the pod reports and what it cannot have reported yet. Work of which nothing is known counts
@@ -150,3 +155,10 @@ class Footprints:
         self._waiting[work] = None
         self.prefill_tokens += footprint.prefill_tokens
         self.kv_tokens += footprint.kv_tokens
+        if footprint.is_silent:
+            self.silent_tokens += footprint.prefill_tokens
+
+    def _prefilled(self, footprint: Footprint) -> None:
+        self.prefill_tokens -= footprint.prefill_tokens
+        if footprint.is_silent:
+            self.silent_tokens -= footprint.prefill_tokens

@@ -20,6 +20,7 @@ from matrixinfer.handlers.dispatch.passing_over import PassingOver
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import PrefillHalf, Request
 from matrixinfer.handlers.dispatch.reservation import Reservation
+from matrixinfer.handlers.dispatch.saturation import Saturation
 from matrixinfer.handlers.dispatch.scheduling.port import Choice, Scheduler, Seen
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
 
@@ -63,6 +64,7 @@ class Placing:
         self._affinities = Affinities(scheduler.holders)
         self._passing = PassingOver(ledger.queue)
         self._reservation = Reservation()
+        self._saturation = Saturation(settings.prefill_ahead_s)
 
     def place(self, now: float, limit: int) -> list[Placement]:
         """Place up to `limit` requests; the books have them placed when this returns.
@@ -76,7 +78,7 @@ class Placing:
         placements: list[Placement] = []
         skipped = 0
         room = math.inf
-        while len(queue) and fleet.open and len(placements) < limit and skipped < _SKIPPED_IN_A_ROUND:
+        while len(queue) and len(placements) < limit and skipped < _SKIPPED_IN_A_ROUND and self._can_place(now):
             request = queue.head(now, partial(self._cached_tokens, now) if len(queue) > 1 else None)
             if request is None:
                 break
@@ -86,8 +88,12 @@ class Placing:
                 skipped += 1
                 if request.kv_tokens <= room:
                     room = fleet.largest_room()
-        self._ledger.is_short = len(queue) > 0 and (not fleet.open or self._passing.is_for_room)
+        self._ledger.is_short = len(queue) > 0 and (self._passing.is_for_room or not self._can_place(now))
         return placements
+
+    def _can_place(self, now: float) -> bool:
+        pods = self._ledger.fleet.open
+        return bool(pods) and not self._saturation.is_complete(pods, now)
 
     def _try(self, request: Request, room: float, now: float) -> Choice | None:
         """Without a pod for it, it lets the next ones pass; what a plug-in raises must not hold them up either. No pod

@@ -193,6 +193,14 @@ class Pod:
         taken, capacity_tokens = self.footprints.kv_tokens, self.told.kv_capacity_tokens
         return capacity_tokens - taken if capacity_tokens and taken else math.inf
 
+    def prefill_ahead_s(self, now: float) -> float:
+        """How long it computes prompts before it comes to another one, of those that are known not to be done."""
+        footprints = self.footprints
+        if footprints.prefill_tokens <= footprints.silent_tokens:
+            return 0.0
+        _, per_token_s = self.prefill.line(now)
+        return per_token_s * (footprints.ahead_tokens(now, per_token_s) - footprints.silent_tokens)
+
     def is_open(self) -> bool:
         """May it get a request now?"""
         return (

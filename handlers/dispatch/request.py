@@ -45,7 +45,8 @@ class Request(msgspec.Struct, eq=False, kw_only=True):
     what the pod it is placed on is expected to have of its prompt. `block_hashes` holds 8 bytes for each block, which
     is of tokens where the prompt is `tokenized`, else of bytes. `near` names the places where it had best run, from the
     widest to the narrowest: empty where that does not matter.
-    `blocked_since` is when it was first found to fit into no pod's cache; 0 when it was not.
+    `blocked_since` is when it was first found to fit into no pod's cache; 0 when it was not. One that `is_silent` gets
+    its answer in one piece.
     """
 
     key: RequestKey
@@ -77,6 +78,7 @@ class Request(msgspec.Struct, eq=False, kw_only=True):
     placed_at: float = 0.0
     placed_epoch: int = 0
     blocked_since: float = 0.0
+    is_silent: bool = False
     prefill: PrefillHalf | None = None
     prefilled_at: float = 0.0
     prefilled_by: str = ""

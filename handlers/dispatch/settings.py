@@ -64,6 +64,11 @@ class DispatchSettings(Settings):
     remembered: int = Field(default=100_000, ge=1)
     """Settled and cancelled requests remembered for each shard, about 300 bytes each, at most until their deadlines."""
 
+    prefill_ahead_s: float = Field(default=0.1, ge=0)
+    """While every pod with room is so far behind with its prompts, requests wait in the fair queue and not at the pods:
+    who comes to turn is decided late, and a tenant's backlog is not in front of the others'. Less is fairer, more keeps
+    the engines' batches fuller. 0: they go wherever a slot is free."""
+
     candidates: int = Field(default=32, ge=1)
     """Pods that a scheduler looks at for one request. Of more with room: a quarter that hold most of its prompt, an
     eighth by chance, the rest the least loaded. More cost time, and seldom find a better pod."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,12 @@ TpotOption = Annotated[float, typer.Option("--slo-tpot", help="Seconds between i
 PatienceOption = Annotated[
     float | None, typer.Option("--patience", help="Seconds without a token until a client leaves; for ever by default.")
 ]
+IsolateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--isolate", metavar="TENANT", help="Show how long the others wait without this tenant and beside it."
+    ),
+]
 EngineOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -65,6 +72,7 @@ def simulate(
     slo_tpot: TpotOption = 0.05,
     patience: PatienceOption = None,
     engine: EngineOption = None,
+    isolate: IsolateOption = None,
     json: JsonOption = None,
     chart: ChartOption = None,
 ) -> None:
@@ -87,7 +95,10 @@ def simulate(
     options = Options(pods, seed, _engine(engine or ()), Slo(slo_ttft, slo_tpot), patience, prefill_pods)
     names = chosen(compare)
     offered = _offered(trace, workload, seed=seed, pods=pods, limit=limit, rate_scale=rate_scale)
-    _show(_compared(offered, names, options), offered, options, json, chart)
+    if isolate is not None:
+        _show_isolation(offered, isolate, names, options)
+    else:
+        _show(_compared(offered, names, options), offered, options, json, chart)
 
 
 def _check_positive(*flags: tuple[str, float]) -> None:
@@ -129,11 +140,31 @@ def _offered(
 
 
 def _compared(offered: Workload, names: list[str], options: Options) -> Comparison:
-    """With a bar for all requests of all policies, where there is a terminal to draw it."""
+    from matrixinfer.simulate.comparison import compare
+
+    with _progress(offered, names) as progress:
+        return compare(offered, names, options, progress)
+
+
+def _show_isolation(offered: Workload, tenant: str, names: list[str], options: Options) -> None:
+    from rich.console import Console
+
+    from matrixinfer.cli.simulation_table import WIDTH, isolation_headline, isolation_table
+    from matrixinfer.simulate.isolation import isolate
+
+    with _progress(offered, names) as progress:
+        found = isolate(offered, tenant, names, options, progress)
+    console = Console(highlight=False)
+    console.print(isolation_headline(offered, tenant, options), soft_wrap=True)
+    console.width = max(console.width, WIDTH)
+    console.print(isolation_table(found))
+
+
+@contextmanager
+def _progress(offered: Workload, names: list[str]) -> Iterator[Callable[[str, int], None]]:
+    """A bar for all requests of all policies, where there is a terminal to draw it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from matrixinfer.simulate.comparison import compare
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -142,7 +173,7 @@ def _compared(offered: Workload, names: list[str], options: Options) -> Comparis
         def progress(name: str, ended: int) -> None:
             bar.update(task, description=name, completed=names.index(name) * len(offered.arrivals) + ended)
 
-        return compare(offered, names, options, progress)
+        yield progress
 
 
 def _show(comparison: Comparison, offered: Workload, options: Options, json: Path | None, chart: Path | None) -> None:

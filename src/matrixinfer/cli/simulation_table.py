@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from rich.table import Table
 
 from matrixinfer.simulate.comparison import Comparison, Options
+from matrixinfer.simulate.isolation import Isolation
 from matrixinfer.simulate.measures import Measures, Percentiles
 from matrixinfer.simulate.policies import DEFAULT
 from matrixinfer.simulate.workload import Workload
@@ -52,6 +54,29 @@ def table(comparison: Comparison) -> Table:
         drawn.add_column(f"{column}\n{unit}", justify="left" if column == "policy" else "right", no_wrap=True)
     for name, measures in comparison.policies.items():
         drawn.add_row(name, *_cells(measures), style="bold" if name == DEFAULT else "")
+    return drawn
+
+
+def isolation_headline(offered: Workload, tenant: str, options: Options) -> str:
+    arrivals = offered.arrivals
+    own = sum(1 for arrival in arrivals if arrival.tenant == tenant)
+    return (
+        f"{offered.name}: {len(arrivals)} requests, {own} of them of {tenant}, {options.pods} pods; TTFT of the others "
+        "without it and beside it"
+    )
+
+
+def isolation_table(found: Mapping[str, Isolation]) -> Table:
+    """A row for each policy, ours in bold."""
+    drawn = Table(box=None, pad_edge=False, padding=(0, 1))
+    drawn.add_column("policy\n", no_wrap=True)
+    for title in ("alone p50", "p99", "beside p50", "p99", "its own p50", "p99"):
+        drawn.add_column(f"{title}\ns", justify="right", no_wrap=True)
+    drawn.add_column("p99 beside\n/ alone", justify="right", no_wrap=True)
+    for name, one in found.items():
+        times_s = [each for part in (one.alone_s, one.beside_s, one.tenant_s) for each in (part.p50, part.p99)]
+        cells = [f"{each:.3g}" for each in times_s]
+        drawn.add_row(name, *cells, f"{one.p99_ratio:.2f}", style="bold" if name == DEFAULT else "")
     return drawn
 
 

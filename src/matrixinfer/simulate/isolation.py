@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -36,8 +37,8 @@ def isolate(
     others = Workload(workload.name, [one for one in workload.arrivals if one.tenant != tenant], workload.concurrency)
     found = {}
     for name in names:
-        alone, _ = run(others, name, options, lambda ended, name=name: progress(name, ended))  # type: ignore[misc]
-        together, _ = run(workload, name, options, lambda ended, name=name: progress(name, ended))  # type: ignore[misc]
+        alone, _ = run(others, name, options, partial(progress, name))
+        together, _ = run(workload, name, options, partial(progress, name))
         found[name] = Isolation(
             _ttft_s(alone),
             _ttft_s([life for life in together if life.arrival.tenant != tenant]),

@@ -239,6 +239,7 @@ def envelope_of(arrival: Arrival, remaining_s: float) -> Envelope:
         remaining_s=remaining_s,
         endpoint="chat.completions",
         model="simulated",
+        stream=True,
         session=arrival.session,
         prompt_tokens=arrival.prompt_tokens,
         block_hashes=b"".join(arrival.blocks),

@@ -82,3 +82,10 @@ def test_a_chart_without_its_library_says_how_to_install_it(monkeypatch: pytest.
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     with pytest.raises(NoChart, match=r"pip install 'matrixinfer\[simulate\]'"):
         chart_module.draw(Comparison("w", {}, 1.0), tmp_path / "x.png")
+
+
+def test_what_a_tenant_does_to_the_others_is_a_table_of_its_own() -> None:
+    result = run(*("--workload", "multi-tenant", "--pods", "2", "--limit", "200", "--isolate", "heavy"))
+    assert result.exit_code == 0, result.stderr
+    assert "of them of heavy, 2 pods; TTFT of the others without it and beside it" in result.stdout
+    assert len(result.stdout.splitlines()[-1].split()) == 8

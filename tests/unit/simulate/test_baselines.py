@@ -188,5 +188,5 @@ def test_all_chooses_every_policy_and_ours_is_one_of_them() -> None:
 
 @pytest.mark.parametrize("wrong", ["", "random,nonsense"])
 def test_an_unknown_policy_is_told_the_known_ones(wrong: str) -> None:
-    with pytest.raises(BadChoice, match="known are: all, default, default-approximate, random"):
+    with pytest.raises(BadChoice, match="known are: all, default, default-approximate, default-max-tpot, random"):
         chosen(wrong)
