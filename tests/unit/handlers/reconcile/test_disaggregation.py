@@ -69,3 +69,13 @@ def test_the_plan_of_a_pool_with_groups(manifest: str, plan: Disaggregation | No
     world.settle()
 
     assert world.pool("pool").disaggregation == plan
+
+
+def test_a_bound_on_the_time_per_output_token_is_the_pools() -> None:
+    world = World()
+    world.write(server(groups=False, dispatch="{maxTpot: 40ms}"))
+    world.settle()
+    assert world.pool("pool").max_tpot_s == 0.04
+    world.write(server(groups=False))
+    world.settle()
+    assert world.pool("pool").max_tpot_s == 0.0
