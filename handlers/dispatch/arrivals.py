@@ -103,7 +103,7 @@ class Arrivals:
     def _compare(self, request: Request, sighting: Sighting, now: float) -> Arrival:
         ledger = self._ledger
         if sighting.seen is Seen.SETTLED:
-            ledger.remember(request, Whereabouts(sighting.pod, sighting.boot, sighting.hop))
+            ledger.remember(request, Whereabouts(sighting.pod, sighting.boot, sighting.hop, sighting.phase))
             return Arrival.SETTLED
         pod = ledger.fleet.pods.get(sighting.pod)
         if sighting.seen is Seen.WAITING and pod is not None and pod.boot == sighting.boot and not pod.silent:

@@ -12,7 +12,7 @@ from matrixinfer.bus.contracts.serving import PoolPod
 from matrixinfer.handlers.dispatch.closeness import closeness
 from matrixinfer.handlers.dispatch.decode_model import DecodeGuess, DecodeModel
 from matrixinfer.handlers.dispatch.footprints import Footprint
-from matrixinfer.handlers.dispatch.pairs.roles import PREFILL
+from matrixinfer.handlers.dispatch.pairs.roles import DECODE, PREFILL
 from matrixinfer.handlers.dispatch.pairs.transfer import TransferModel
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.prefill_model import Guess, PrefillModel
@@ -32,8 +32,9 @@ class Hearing(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """`room` is the largest (in tokens of KV cache) of the pods that can take more than before; negative infinity when
-    there is none. `has_news`: one of them is new, or has other adapters. `can_prefill`: one of them is for prefill."""
+    """`room` is the largest (in tokens of KV cache) of the pods that answer and can take more than before; negative
+    infinity when there is none. `has_news`: one of them is new, or has other adapters. `can_prefill`: one of them is
+    for prefill, or can prefill without holding up who decodes."""
 
     room: float
     has_news: bool
@@ -51,6 +52,7 @@ class Fleet:
         self._silent_after_s = silent_after_s
         self._verify_after_s = verify_after_s
         self._last_tick = -math.inf
+        self.has_prefill_pods = False
         self._deaf_until = -math.inf  # before this time nobody could have been heard
         self.prefill = PrefillModel(Guess())
         self.decode = DecodeModel(DecodeGuess())
@@ -74,6 +76,7 @@ class Fleet:
             if pod.name in listed:
                 pod.describe(listed[pod.name])
             self._review(pod)
+        self.has_prefill_pods = any(pod.role == PREFILL for pod in self.pods.values())
         self._forget_the_departed()
 
     def begin_reign(self) -> None:
@@ -274,8 +277,9 @@ class Fleet:
         before = self._rooms.get(pod.name)
         room = self._rooms[pod.name] = (pod.free, pod.room(), pod.footprints.prefill_tokens, pod.adapters)
         if before is None or room[0] > before[0] or room[1] > before[1] or room[2] < before[2] or room[3] != before[3]:
-            self._growth = max(self._growth, room[1])
-            self._can_prefill |= pod.role == PREFILL
+            if pod.role != PREFILL:
+                self._growth = max(self._growth, room[1])
+            self._can_prefill |= pod.role != DECODE or not pod.used
             if not pod.was_open or room[3] != (before or room)[3]:
                 self._has_news = True
                 pod.was_open = True

@@ -56,11 +56,13 @@ class Ledger:
         self.queue.charge(request, work, pod.name, request.cached_tokens)
 
     def take_back(self, request: Request, effects: Effects) -> None:
-        """Placed → queued, at its old place; the slot counts as free again. A prefill half is ended."""
+        """Placed → queued, at its old place; the slot counts as free again. A prefill half is ended, and the decode
+        agent told so: it may live, and its half would keep a slot until the timeout."""
         if request.work is None:
             return
         if request.prefill is not None:
             effects.aborted.append((request.prefill.pod, request.prefill.work))
+            effects.handed.append((request.pod, Handed(request.work, request.boot, lost="it was placed anew")))
         self.fleet.release(request)
         self.write_off(request.pod, request.work)
         request.take_off()

@@ -1,8 +1,8 @@
 """Requests that no pod suits now, and when to ask again: an event that frees nothing for them costs nothing.
 
 Most are too large for what is free of every pod's KV cache: those that would fit are asked again when some pod's room
-has grown. Those that wait for a prefill pod are asked again when one has more room. The others a filter refused, as for
-an adapter that no pod has: they are asked again now and then.
+has grown. Those that wait for a prefill pod are asked again when one has more room, or another pod can do
+without. The others a filter refused, as for an adapter that no pod has: they are asked again now and then.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PassingOver:
         """By `order`: the tokens that it needs room for."""
         self._smallest: float = math.inf
         self._unpaired: set[int] = set()
-        """By `order`: those for which no prefill pod has a slot."""
+        """By `order`: those for which no prefill pod has a slot, or none of the group of who could decode."""
         self._refused: Counter[str] = Counter()
         self._recalled_at = -math.inf
 
@@ -73,6 +73,9 @@ class PassingOver:
             self._unpaired.add(request.order)
             self._queue.pass_over(request)
         elif wait is Wait.FOR_ROOM:
+            self.too_large(request, now)
+        elif wait is Wait.FOR_PARTNER:
+            self._unpaired.add(request.order)
             self.too_large(request, now)
         else:
             self.refused(request)

@@ -35,7 +35,10 @@ class PrefillNews:
         fleet.release_prefill(request)
 
     def given_back(self, request: Request, effects: Effects) -> None:
-        """The decode agent cannot serve it without its prefill, which is lost. It is no fault of that agent."""
+        """The decode agent cannot serve it without its prefill, which is lost. It is no fault of that agent. The other
+        one may not have told its end yet: then this is the first that is heard of it."""
+        if request.prefill is not None:
+            request.avoid = request.prefill.pod
         self._ledger.take_back(request, effects)
         request.lost_handovers += 1
         if request.lost_handovers > LOST_HANDOVERS:

@@ -14,6 +14,11 @@ def answers(pod: Pod) -> bool:
     return pod.role != PREFILL
 
 
+def prefills(pod: Pod, connector: Connector) -> bool:
+    """Can it have a prefill half? SGLang's engines have to know where to meet."""
+    return pod.role == PREFILL and (connector != "sglang" or bool(pod.told.bootstrap))
+
+
 def serves_alone(pod: Pod, connector: Connector) -> bool:
     """Can it prefill and decode? SGLang's decode engines take a prompt only from a prefill engine."""
     return pod.role != PREFILL and not (pod.role == DECODE and connector == "sglang")

@@ -16,7 +16,7 @@ from matrixinfer.bus.contracts.disaggregation import Disaggregation
 from matrixinfer.handlers.dispatch.chance import Rng
 from matrixinfer.handlers.dispatch.fleet import Fleet
 from matrixinfer.handlers.dispatch.pairs.pairing import LOOKED_AT, Halves, Pairing, uncached_tokens
-from matrixinfer.handlers.dispatch.pairs.roles import DECODE, PREFILL, serves_alone
+from matrixinfer.handlers.dispatch.pairs.roles import DECODE, answers, prefills, serves_alone
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 from matrixinfer.handlers.dispatch.scheduling.candidates import candidates
@@ -43,9 +43,11 @@ class Wait(Enum):
     FOR_PREFILL = 1
     """No prefill pod has a slot."""
     FOR_ROOM = 2
-    """No pod that could decode it has room, or none of the group of a prefill pod that has."""
+    """No pod that could decode it has room."""
     REFUSED = 3
     """No pod with room passed the filters."""
+    FOR_PARTNER = 4
+    """Pods of both kinds have room, but none of them are of one group."""
 
 
 class Split:
@@ -60,11 +62,14 @@ class Split:
         self._alone = PredictedTtft(PredictedTtftParameters(decoding_weight=DECODING_WEIGHT))
         self._looked_at = -math.inf
         self._can_alone = self._has_pair = False
+        self._prefill_groups: set[str] = set()
 
     def choose(self, request: Request, pods: Sequence[Pod], suitable: Suitable, now: float) -> Choice | Wait:
         """Where `request` goes, of `pods`, which have room for it."""
         plan = self.plan
         if plan is None:
+            if self._fleet.has_prefill_pods:
+                pods = [pod for pod in pods if answers(pod)]
             return self._whole(request, suitable(pods), now)
         alone = [pod for pod in pods if serves_alone(pod, plan.connector)]
         if plan.mode == "off" or self._is_hopeless(request, plan, now):
@@ -84,9 +89,14 @@ class Split:
         self, request: Request, pods: Sequence[Pod], pair: Choice | Wait, cached: Mapping[str, float], now: float
     ) -> list[Pod]:
         """Pods that can do it for much less than the pair costs, with what it costs those who decode there. While no
-        pair has room: those where nobody decodes who would be held up."""
+        pair has room: those where nobody decodes who would be held up, or that no prefill pod serves. Any, when no pod
+        may take a half of it."""
+        if pair is Wait.REFUSED:
+            return list(pods)
         if isinstance(pair, Wait):
-            return [pod for pod in pods if pod.role != DECODE or not pod.used]
+            return [
+                pod for pod in pods if pod.role != DECODE or not pod.used or pod.pd_group not in self._prefill_groups
+            ]
         few = candidates(pods, cached, frozenset(), LOOKED_AT, self._rng)
         most_s = sum(pair.candidates[0].scores.values()) / BETTER_ALONE
         return [pod for pod in few if self._alone.cost_s(pod, uncached_tokens(request, pod, cached), now) < most_s]
@@ -96,7 +106,8 @@ class Split:
         if now != self._looked_at:  # many are asked about in one round
             serving = [pod for pod in self._fleet.pods.values() if pod.is_serving()]
             self._can_alone = any(serves_alone(pod, plan.connector) for pod in serving)
-            self._has_pair = _has_pair(serving)
+            self._prefill_groups = {pod.pd_group for pod in serving if prefills(pod, plan.connector)}
+            self._has_pair = any(pod.role == DECODE and pod.pd_group in self._prefill_groups for pod in serving)
             self._looked_at = now
         return self._can_alone and (request.lost_handovers >= LOST_HANDOVERS or not self._has_pair)
 
@@ -107,7 +118,7 @@ class Split:
     def _pair(
         self, request: Request, pods: Sequence[Pod], suitable: Suitable, cached: Mapping[str, float], now: float
     ) -> Choice | Wait:
-        prefillers = [pod for pod in pods if pod.role == PREFILL]
+        prefillers = [pod for pod in pods if self.plan is not None and prefills(pod, self.plan.connector)]
         decoders = [pod for pod in pods if pod.role == DECODE]
         if not (prefillers and decoders):
             return Wait.FOR_ROOM if prefillers else Wait.FOR_PREFILL
@@ -116,7 +127,7 @@ class Split:
         if not (prefillers and decoders):
             return Wait.REFUSED
         choice = self._pairing.best(request, Halves(prefillers, decoders), cached, now, self._rng)
-        return choice or Wait.FOR_ROOM
+        return choice or Wait.FOR_PARTNER
 
 
 def _with_most_of_it(
@@ -125,9 +136,3 @@ def _with_most_of_it(
     """Those that have no more than so many tokens of the prompt to compute."""
     least_cached = request.prompt_tokens - threshold_tokens
     return [pod for pod in pods if cached.get(pod.name, 0.0) >= least_cached]
-
-
-def _has_pair(pods: Sequence[Pod]) -> bool:
-    """Are a prefill and a decode pod of one group among them?"""
-    prefill_groups = {pod.pd_group for pod in pods if pod.role == PREFILL}
-    return any(pod.role == DECODE and pod.pd_group in prefill_groups for pod in pods)

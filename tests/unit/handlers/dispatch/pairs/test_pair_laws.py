@@ -61,7 +61,7 @@ class Agent:
 
     def snapshot(self) -> Snapshot:
         running, waiting = ([one.work for one in works] for works in (self.running, self.waiting))
-        return Snapshot(self.slots, running=running, waiting=waiting)
+        return Snapshot(self.slots, running=running, waiting=waiting, bootstrap=f"{self.name}:1")
 
     def dump(self) -> Dumped:
         return Dumped(self.boot, self.sequence, False, self.snapshot(), list(self.finished))
