@@ -51,7 +51,10 @@ def test_every_request_ends_exactly_once(
     assert [life.arrival for life in lives] == list(offered.arrivals)
     for life in lives:
         fits = life.arrival.prompt_tokens + life.arrival.output_tokens <= SMALL.kv_capacity_tokens
-        assert life.end in ({"finished"} if fits and patience_s is None else {"finished", "refused", "cancelled"})
+        may_end = {"finished"} if fits and patience_s is None else {"finished", "refused", "cancelled"}
+        if name.startswith("kthena"):  # which refuses while ten wait at every pod
+            may_end.add("refused")
+        assert life.end in may_end
         assert (life.end == "finished") == (life.request is not None and life.request.is_done)
         assert life.arrival.at <= life.sent_at <= life.ended_at
         if life.end == "finished":
