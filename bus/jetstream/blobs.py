@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from matrixinfer.bus.errors import Malformed, NobodyThere, TimedOut, Unavailable
+from matrixinfer.bus.errors import NobodyThere, TimedOut, Unavailable
 from matrixinfer.bus.jetstream.connection import Connection
 from matrixinfer.bus.jetstream.queue import JetStreamQueue
 from matrixinfer.bus.ports.queue import Stored
@@ -30,7 +30,7 @@ class JetStreamBlobs:
         self._queue = queue
         stream = connection.names.stream(BODIES)
         self._question = f"$JS.API.DIRECT.GET.{stream}."
-        self._delete = f"PUB $JS.API.STREAM.MSG.DELETE.{stream} ".encode()
+        self._purge = f"PUB $JS.API.STREAM.PURGE.{stream} ".encode()
 
     async def put(self, reference: str, data: bytes, *, ttl_s: float) -> asyncio.Future[Stored]:
         self._subjects.parse_body(reference)
@@ -54,12 +54,11 @@ class JetStreamBlobs:
             return None
         raise Unavailable(f"{reference}: the NATS server answered {headers.splitlines()[0]!r}")
 
-    def remove(self, stored: Stored) -> None:
+    def remove(self, reference: str) -> None:
         """Without a reply subject: the answer would cost twice what the question does, and nobody would read it."""
-        if stored.stream != BODIES:
-            raise Malformed(f"a blob to remove is in {BODIES}, not in {stored.stream}")
-        order = b'{"seq":%d,"no_erase":true}' % stored.sequence
+        self._subjects.parse_body(reference)
+        order = b'{"filter":"%s"}' % reference.encode("ascii")
         try:
-            self._connection.client.write(self._delete, b"%d\r\n" % len(order), order, b"\r\n")
+            self._connection.client.write(self._purge, b"%d\r\n" % len(order), order, b"\r\n")
         except Unavailable as error:
             logger.info("a blob is left to its time to live: %s", error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from matrixinfer.bus.errors import Malformed, Unavailable
+from matrixinfer.bus.errors import Unavailable
 from matrixinfer.bus.memory.link import MemoryLink
 from matrixinfer.bus.memory.queue import MemoryQueue
 from matrixinfer.bus.memory.streams import Streams
@@ -31,11 +31,12 @@ class MemoryBlobs:
         message = self._streams.get(self._subjects.prefix, BODIES).last(reference)
         return message.data if message is not None else None
 
-    def remove(self, stored: Stored) -> None:
-        if stored.stream != BODIES:
-            raise Malformed(f"a blob to remove is in {BODIES}, not in {stored.stream}")
+    def remove(self, reference: str) -> None:
+        self._subjects.parse_body(reference)
         with contextlib.suppress(Unavailable):
-            self._link.send(lambda: self._delete(stored.sequence))
+            self._link.send(lambda: self._delete(reference))
 
-    def _delete(self, sequence: int) -> None:
-        self._streams.get(self._subjects.prefix, BODIES).remove(sequence)
+    def _delete(self, reference: str) -> None:
+        stream = self._streams.get(self._subjects.prefix, BODIES)
+        while (message := stream.last(reference)) is not None:
+            stream.remove(message.sequence)

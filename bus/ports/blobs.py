@@ -31,6 +31,10 @@ class Blobs(Protocol):
         """
         ...
 
-    def remove(self, stored: Stored) -> None:
-        """Delete what a `put` stored. Sent, not confirmed: what was not deleted goes by its time to live."""
+    def remove(self, reference: str) -> None:
+        """Delete what is stored under the reference, if anything is. Sent, not confirmed: what was not deleted goes by
+        its time to live.
+
+        By reference and not by sequence: in a stream that was made anew, the sequence would be another blob's.
+        """
         ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from matrixinfer.bus.jetstream.names import Names
-from matrixinfer.bus.topology import BUCKETS, RIGHTS, STREAMS, Part, Rights
+from matrixinfer.bus.topology import BUCKETS, RIGHTS, STREAMS, Part, Rights, Stream
 
 Json = dict[str, Any]
 
@@ -26,7 +26,7 @@ def permissions(part: Part, prefix: str) -> Json | None:
         publish += [f"$JS.API.STREAM.UPDATE.{name}" for name in _streams(names)]
     for stream in rights.pulls:
         publish += _pulling(names.stream(stream))
-    publish += [f"$JS.API.STREAM.MSG.DELETE.{names.stream(stream)}" for stream in _touched(rights)]
+    publish += [_taking_back(stream, names) for stream in _touched(rights)]
     for stream in rights.fetches:
         publish += _fetching(stream, names)
     for bucket in rights.reads:
@@ -71,6 +71,12 @@ def _reading(stream: str) -> list[str]:
     ]
 
 
-def _touched(rights: Rights) -> list[str]:
+def _taking_back(stream: Stream, names: Names) -> str:
+    """One message by its sequence; blobs, which are read and removed by their reference, by their subject."""
+    verb = "PURGE" if stream.direct else "MSG.DELETE"
+    return f"$JS.API.STREAM.{verb}.{names.stream(stream.name)}"
+
+
+def _touched(rights: Rights) -> list[Stream]:
     """Streams that the part fills or empties: it may take a message back."""
-    return [spec.name for spec in STREAMS if spec.name in rights.pulls or set(spec.subjects) & set(rights.publish)]
+    return [spec for spec in STREAMS if spec.name in rights.pulls or set(spec.subjects) & set(rights.publish)]

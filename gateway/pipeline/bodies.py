@@ -10,7 +10,6 @@ from msgspec import structs
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.errors import QueueFull
-from matrixinfer.bus.ports import Stored
 from matrixinfer.gateway.errors import Overloaded
 from matrixinfer.gateway.relay.exchange import Exchange
 from matrixinfer.gateway.relay.relay import Relay
@@ -28,8 +27,9 @@ class Bodies:
     def __init__(self, bus: Bus, relay: Relay, inline_bytes: int) -> None:
         self._bus = bus
         self._inline_bytes = inline_bytes
-        self._stored: dict[tuple[str, int], Stored] = {}
-        """By rid and attempt: a request that the bus forgot is published anew, with its body."""
+        self._stored: dict[str, int] = {}
+        """The attempt for which each request's body was stored, 0 while it is not certain that it was. A request that
+        the bus forgot is published anew, with its body."""
         relay.on_forgotten = self._drop
 
     async def lifted(self, exchange: Exchange) -> Envelope:
@@ -41,24 +41,25 @@ class Bodies:
         if len(envelope.body) <= self._inline_bytes:
             return envelope
         reference = self._bus.subjects.body(envelope.namespace, envelope.modelserver, envelope.rid)
-        if (envelope.rid, envelope.attempt) not in self._stored:
+        if self._stored.get(envelope.rid) != envelope.attempt:
             await self._store(exchange, envelope, reference)
         return structs.replace(envelope, body=b"", body_ref=reference, body_bytes=len(envelope.body))
 
     async def _store(self, exchange: Exchange, envelope: Envelope, reference: str) -> None:
         ttl_s = max(0.0, envelope.remaining_s) + OUTLIVES_S
+        self._stored.setdefault(envelope.rid, 0)
         try:
-            stored = await (await self._bus.blobs.put(reference, envelope.body, ttl_s=ttl_s))
+            await (await self._bus.blobs.put(reference, envelope.body, ttl_s=ttl_s))
+            self._stored[envelope.rid] = envelope.attempt
         except QueueFull as error:
             text = "too many large requests are under way; try again later"
             raise Overloaded(text, retry_after_s=1.0) from error
-        if exchange.ended:
-            self._bus.blobs.remove(stored)
-        else:
-            self._stored[envelope.rid, envelope.attempt] = stored
+        finally:
+            if exchange.ended:
+                self._drop(exchange)
 
     def _drop(self, exchange: Exchange) -> None:
-        for attempt in range(1, exchange.envelope.attempt + 1):
-            stored = self._stored.pop((exchange.rid, attempt), None)
-            if stored is not None:
-                self._bus.blobs.remove(stored)
+        """Also what may have been stored: a put whose answer got lost."""
+        if self._stored.pop(exchange.rid, None) is not None:
+            envelope = exchange.envelope
+            self._bus.blobs.remove(self._bus.subjects.body(envelope.namespace, envelope.modelserver, envelope.rid))

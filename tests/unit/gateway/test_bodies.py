@@ -9,6 +9,8 @@ import pytest
 from matrixinfer.bus.contracts.dispatch import WhereAnswer
 from matrixinfer.bus.contracts.envelope import Envelope
 from matrixinfer.bus.contracts.frames import Failure
+from matrixinfer.bus.errors import Unavailable
+from matrixinfer.bus.ports import Stored
 from matrixinfer.bus.topology import BODIES
 from unit.gateway.conftest import Rig
 from unit.gateway.farside import failed
@@ -112,6 +114,36 @@ async def test_a_request_that_the_bus_forgot_is_published_again_with_its_body(ri
     rig.worker.relay.forget(exchange)
     await rig.clock.advance(0)
     assert await stored(rig, again) is None
+
+
+async def test_the_end_of_a_request_whose_body_was_lost_takes_no_other_body_away(rig: Rig) -> None:
+    ends = await rig.begin(pad_to=LARGE)
+    rig.broker.lose_stream(BODIES)
+    await rig.begin(pad_to=LARGE)
+    rig.worker.relay.forget(ends)
+    await rig.clock.advance(0)
+    assert [await stored(rig, envelope) is not None for envelope in rig.far.envelopes] == [False, True]
+
+
+async def test_a_body_of_which_nobody_knows_whether_it_was_stored_is_deleted(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = rig.bus.blobs.put
+
+    async def unanswered(reference: str, data: bytes, *, ttl_s: float) -> asyncio.Future[Stored]:
+        await put(reference, data, ttl_s=ttl_s)
+        raise Unavailable("the answer was lost")
+
+    monkeypatch.setattr(rig.bus.blobs, "put", unanswered)
+    beginning = asyncio.create_task(rig.begin(pad_to=LARGE))
+    await rig.clock.advance(0)
+    (exchange,) = rig.worker.relay
+    assert await stored_of(rig, exchange.rid) is not None
+    rig.worker.relay.forget(exchange)
+    await rig.clock.advance(0)
+    await beginning
+    assert rig.far.envelopes == []
+    assert await stored_of(rig, exchange.rid) is None
 
 
 async def test_while_the_bus_is_away_a_large_request_waits_and_goes_out_when_it_is_back(rig: Rig) -> None:
