@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -40,7 +41,8 @@ class Calls(NamedTuple):
         """Those of `pods` that every filter keeps."""
         for name, keep in self.filters:
             try:
-                pods = keep(request, pods, now)
+                kept = keep(request, pods, now)
+                pods = kept if isinstance(kept, list | tuple) else list(kept)  # a generator runs, and fails, only here
             except Exception as error:  # noqa: BLE001 - of a plug-in that anybody may have written
                 self.safeguard.failed(name, error)
             if not pods:
@@ -50,7 +52,7 @@ class Calls(NamedTuple):
     def pick(self, ask: Ask, totals: Sequence[float], rng: Rng) -> int:
         name, pick = self.picker
         try:
-            index = pick(ask, totals, rng)
+            index = operator.index(pick(ask, totals, rng))
             if not 0 <= index < len(totals):
                 raise IndexError(f"picked {index} of {len(totals)}")
         except Exception as error:  # noqa: BLE001 - of a plug-in that anybody may have written

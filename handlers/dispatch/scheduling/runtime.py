@@ -55,7 +55,9 @@ class ProfileScheduler:
         everybody = plugins.everybody()
         caches: list[object] = [*surroundings.knowledge]
         self._wanted = [
-            safeguard.around(name, plugin.wanted, _nobody) for name, plugin in everybody if isinstance(plugin, Advocate)
+            safeguard.around(name, _at_once(plugin), _nobody)
+            for name, plugin in everybody
+            if isinstance(plugin, Advocate)
         ]
         self._placed = [
             *[one.placed for one in caches if isinstance(one, Learner)],
@@ -126,6 +128,11 @@ class ProfileScheduler:
             return pods
         wanted = {name for wanted_by in self._wanted for name in wanted_by(request, pods, now)}
         return candidates(pods, cached.believed(), wanted, self._limit, rng)
+
+
+def _at_once(advocate: Advocate) -> Callable[[Request, Sequence[Pod], float], Sequence[str]]:
+    """A generator runs, and fails, where it is read: not among the candidates, but where its failure is guarded."""
+    return lambda request, pods, now: list(advocate.wanted(request, pods, now))
 
 
 def _nobody(request: Request, pods: Sequence[Pod], now: float) -> Sequence[str]:

@@ -254,7 +254,39 @@ def test_a_scorer_that_answers_no_numbers_counts_as_nought(answer: Any):
     assert "scorer 'odd' failed" in sentence
 
 
-@pytest.mark.parametrize("index", [-1, 2, None])
+def test_plugins_may_answer_with_a_generator_and_its_failure_is_guarded_too():
+    class Mild(Broken):
+        def placed(self, request: Request, pod: Pod, now: float) -> None:
+            pass
+
+    class Lazy(Mild):
+        def keep(self, request: Request, pods: Sequence[Pod], now: float) -> Any:
+            return (pod for pod in pods if pod.name != "shunned")
+
+        def wanted(self, request: Request, pods: Sequence[Pod], now: float) -> Any:
+            yield from ["idle"]
+
+    class LazilyBroken(Mild):
+        def keep(self, request: Request, pods: Sequence[Pod], now: float) -> Any:
+            return (pod for pod in pods if 1 / 0)
+
+        def wanted(self, request: Request, pods: Sequence[Pod], now: float) -> Any:
+            yield 1 // 0
+
+    told: list[str] = []
+    filters: dict[str, Factory[Filter]] = {
+        "lazy": Factory(NoParameters, Lazy),
+        "broken": Factory(NoParameters, LazilyBroken),
+    }
+    profile = Profile(filters=[Plugin("lazy"), Plugin("broken")], scorers=[WeightedPlugin("least_requests")])
+    scheduler = compile_profile(profile, BUILT_IN._replace(filters=filters), surroundings(report=told.append))
+    pods = [a_pod("shunned"), *[a_pod(f"p{index}", used=1) for index in range(99)], a_pod("idle")]
+    assert pick(scheduler, [pods[0], pods[-1]]).pod.name == "idle"
+    assert pick(scheduler, pods).pod.name == "idle"
+    assert [sentence.split(" failed")[0] for sentence in told] == ["filter 'broken'"]
+
+
+@pytest.mark.parametrize("index", [-1, 2, None, 0.5])
 def test_a_pick_that_is_no_candidate_is_told_of_and_the_best_is_taken(index: Any):
     """Any: whatever a plug-in may answer."""
 
