@@ -203,7 +203,7 @@ class Fleet:
                 now,
                 per_token_s,
                 output_tokens=expected.output_tokens,
-                is_silent=request.is_silent,
+                is_silent=request.is_silent and work.phase != "prefill",
             )
         self._review(pod)
 

@@ -93,7 +93,7 @@ class Placing:
 
     def _can_place(self, now: float) -> bool:
         pods = self._ledger.fleet.open
-        return bool(pods) and not self._saturation.is_complete(pods, now)
+        return bool(pods) and not self._saturation.is_complete(self.split.computing(pods), now)
 
     def _try(self, request: Request, room: float, now: float) -> Choice | None:
         """Without a pod for it, it lets the next ones pass; what a plug-in raises must not hold them up either. No pod

@@ -85,6 +85,13 @@ class Split:
             self._scheduler.learn(request, pair.pod, now)
         return pair
 
+    def computing(self, pods: Mapping[str, Pod]) -> Mapping[str, Pod]:
+        """Those of `pods` that compute prompts: where every request is split, decode pods do not."""
+        plan = self.plan
+        if plan is None or (plan.mode != "always" and plan.connector != "sglang"):
+            return pods
+        return {name: pod for name, pod in pods.items() if pod.role != DECODE}
+
     def _better_alone(
         self, request: Request, pods: Sequence[Pod], pair: Choice | Wait, cached: Mapping[str, float], now: float
     ) -> list[Pod]:

@@ -302,3 +302,19 @@ def test_the_time_from_prefill_to_first_token_is_learned_and_no_prefill_speed_of
 
     assert pool.state.fleet.pods["d"].prefill.seconds(4096, pool.now) == pytest.approx(before)
     assert pool.state.fleet.transfer.seconds(4096, 0, pool.now) > 0.4
+
+
+@pytest.mark.parametrize(
+    ("plan", "goes"), [(Disaggregation("http", "always"), False), (Disaggregation("sglang", "auto"), False), (AUTO, True)]
+)
+def test_where_every_prompt_is_computed_by_prefill_pods_it_waits_in_the_fair_queue_while_those_are_behind(
+    plan: Disaggregation, goes: bool
+) -> None:
+    pool = Pool(plan, p="prefill", d="decode", e="decode")
+    first = pool.ask("first", 60_000)
+    assert where(first)[0][0] == "p"
+
+    assert bool(pool.ask("next")) is goes
+    if not goes:
+        pool.end_prefill(first[0])
+        assert where(pool.place())[0][0] == "p"
