@@ -61,7 +61,7 @@ def test_without_a_prefill_pod_that_serves_it_is_decoded_alone() -> None:
 
 def test_while_the_prefill_pods_are_full_it_waits_and_goes_as_soon_as_one_is_not() -> None:
     pool = Pool(Disaggregation("http", "always"), p="prefill", d="decode", e="decode")
-    first, second = [pool.ask(f"r{number}")[0] for number in range(2)]
+    first, second = [pool.ask(f"r{number}", 400)[0] for number in range(2)]
     assert {first.pod, second.pod} == {"d", "e"}
 
     assert pool.ask("waits") == []
@@ -305,7 +305,8 @@ def test_the_time_from_prefill_to_first_token_is_learned_and_no_prefill_speed_of
 
 
 @pytest.mark.parametrize(
-    ("plan", "goes"), [(Disaggregation("http", "always"), False), (Disaggregation("sglang", "auto"), False), (AUTO, True)]
+    ("plan", "goes"),
+    [(Disaggregation("http", "always"), False), (Disaggregation("sglang", "auto"), False), (AUTO, True)],
 )
 def test_where_every_prompt_is_computed_by_prefill_pods_it_waits_in_the_fair_queue_while_those_are_behind(
     plan: Disaggregation, goes: bool
