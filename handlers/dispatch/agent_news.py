@@ -11,6 +11,7 @@ from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.failures import poison
 from matrixinfer.handlers.dispatch.ledger import Ledger, Whereabouts
 from matrixinfer.handlers.dispatch.pairs.news import PrefillNews
+from matrixinfer.handlers.dispatch.pairs.reunion import Reunion
 from matrixinfer.handlers.dispatch.pod import Pod
 from matrixinfer.handlers.dispatch.request import Request
 from matrixinfer.handlers.dispatch.settings import DispatchSettings
@@ -18,9 +19,10 @@ from matrixinfer.handlers.dispatch.sightings import Seen, Sightings
 
 
 class AgentNews:
-    def __init__(self, ledger: Ledger, sightings: Sightings, settings: DispatchSettings) -> None:
+    def __init__(self, ledger: Ledger, sightings: Sightings, reunion: Reunion, settings: DispatchSettings) -> None:
         self._ledger = ledger
         self._sightings = sightings
+        self._reunion = reunion
         self._settings = settings
         self._halves = PrefillNews(ledger, settings)
 
@@ -111,15 +113,16 @@ class AgentNews:
 
     def _adopt(self, pod: Pod, waiting: Iterable[WorkKey], now: float) -> None:
         for work in waiting:
-            if work.phase == "prefill":  # it tells its decode agent how it ends; that is enough
+            if work.phase == "prefill":  # its decode half is the request
                 continue
             request = self._ledger.requests.get((work.rid, work.attempt))
             if request is None:
                 self._sightings.note(pod.name, pod.boot, [work], Seen.WAITING)
             elif request.work is None and not pod.silent:
-                self._ledger.place(request, pod, work, now)
+                self._reunion.adopt(request, pod, work, now)
             elif request.work == work and request.pod == pod.name:
                 request.placed_epoch = self._ledger.epoch
+        self._reunion.look(now)
 
     def _place_the_missing_anew(self, pod: Pod, known: set[WorkKey], long_ago: float, effects: Effects) -> None:
         """What the agent does not have and will not get.
@@ -152,6 +155,7 @@ class AgentNews:
             self._ledger.lose_prefill(request, "its agent died" if died else "its agent is silent", effects)
             if died:
                 self._count_death(request, pod, effects)
+        self._halves.lost_with(pod, effects)
         if died:
             self._ledger.queue.leave(pod.name)
 

@@ -11,6 +11,7 @@ from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.failures import turned_away
 from matrixinfer.handlers.dispatch.fair.refusal import Refusal
 from matrixinfer.handlers.dispatch.ledger import Ledger, Whereabouts
+from matrixinfer.handlers.dispatch.pairs.reunion import Reunion
 from matrixinfer.handlers.dispatch.request import Held, Request
 from matrixinfer.handlers.dispatch.sightings import Seen, Sighting, Sightings
 
@@ -37,9 +38,10 @@ class Arrival(Enum):
 
 
 class Arrivals:
-    def __init__(self, ledger: Ledger, sightings: Sightings) -> None:
+    def __init__(self, ledger: Ledger, sightings: Sightings, reunion: Reunion) -> None:
         self._ledger = ledger
         self._sightings = sightings
+        self._reunion = reunion
         self._order = 0
         self.reign_since = 0.0
 
@@ -108,7 +110,7 @@ class Arrivals:
         pod = ledger.fleet.pods.get(sighting.pod)
         if sighting.seen is Seen.WAITING and pod is not None and pod.boot == sighting.boot and not pod.silent:
             work = WorkKey(*request.key, sighting.hop, sighting.phase)
-            ledger.place(request, pod, work, now)
+            self._reunion.adopt(request, pod, work, now)
             return Arrival.ADOPTED
         request.hop = sighting.hop
         ledger.admit(request)

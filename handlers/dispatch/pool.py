@@ -311,6 +311,7 @@ class PoolDispatcher:
         self.state.sweep(now)
         self._scheduler.tick(self.state.fleet.pods, now)
         await self._act(self.state.expire(now))
+        await self._act(self.state.give_up_halves(now))
         await self._act(self.state.check_pool(is_listed, now))
         await self._reporter.tick(now)
         self._fairness.tick(self.state.epoch, now)

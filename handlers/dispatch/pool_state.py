@@ -18,6 +18,7 @@ from matrixinfer.handlers.dispatch.failures import deadline_exceeded, deleted, t
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.fleet import Fleet
 from matrixinfer.handlers.dispatch.ledger import Ledger
+from matrixinfer.handlers.dispatch.pairs.reunion import Reunion
 from matrixinfer.handlers.dispatch.placing import Placement, Placing
 from matrixinfer.handlers.dispatch.recently import Recently
 from matrixinfer.handlers.dispatch.request import Held, Request, RequestKey
@@ -37,8 +38,9 @@ class PoolState:
         self.fleet = Fleet(settings.silent_after_s, settings.verify_after_s, on_departure=queue.leave)
         self._ledger = Ledger(queue, self.fleet, settings.remembered)
         self._sightings = Sightings()
-        self._arrivals = Arrivals(self._ledger, self._sightings)
-        self._news = AgentNews(self._ledger, self._sightings, settings)
+        self._reunion = Reunion(self._ledger, settings.silent_after_s)
+        self._arrivals = Arrivals(self._ledger, self._sightings, self._reunion)
+        self._news = AgentNews(self._ledger, self._sightings, self._reunion, settings)
         self._placing = Placing(self._ledger, scheduler, settings, rng)
         self.queue = queue
         self._gone_since: float | None = None
@@ -165,6 +167,12 @@ class PoolState:
         effects = Effects()
         for request in self.queue.take_overdue(now):
             self._ledger.fail(request, deadline_exceeded(now - request.since), effects)
+        return effects
+
+    def give_up_halves(self, now: float) -> Effects:
+        """Tell adopted decode halves of which no agent has the prefill half that they wait in vain."""
+        effects = Effects()
+        self._reunion.give_up(now, effects)
         return effects
 
     def check_pool(self, is_there: bool, now: float) -> Effects:

@@ -5,6 +5,7 @@ The agents tell each other: this here only keeps the books, and speaks for agent
 
 from __future__ import annotations
 
+from matrixinfer.bus.contracts.disaggregation import Handed
 from matrixinfer.bus.contracts.load import Finished, WorkKey
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.failures import no_prefill
@@ -43,6 +44,14 @@ class PrefillNews:
         request.lost_handovers += 1
         if request.lost_handovers > LOST_HANDOVERS:
             self._ledger.fail(request, no_prefill(request.lost_handovers), effects)
+
+    def lost_with(self, pod: Pod, effects: Effects) -> None:
+        """The agent that computed these prompts may not have been heard by those that are to decode them. Who was told
+        before takes no second word."""
+        for request in self._ledger.requests.values():
+            if request.work is not None and request.prefilled_by == pod.name:
+                lost = Handed(request.work, request.boot, lost="its agent was lost before it was heard")
+                effects.handed.append((request.pod, lost))
 
     def missing(self, pod: Pod, known: set[WorkKey], long_ago: float, effects: Effects) -> None:
         """Halves that the agent should have had before `long_ago`, and that are not among what it knows of."""
