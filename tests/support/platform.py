@@ -24,7 +24,7 @@ from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.bus.contracts.dispatch import WhereAnswer, WhereQuestion
 from matrixinfer.bus.contracts.envelope import Envelope
-from matrixinfer.bus.contracts.load import LoadEvent
+from matrixinfer.bus.contracts.load import LoadEvent, WorkKey
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, Route, Rule, Target, pod_key, pool_key, route_key
 from matrixinfer.bus.errors import BusError
 from matrixinfer.bus.ports import Backlog, Consumer, Signal
@@ -74,15 +74,25 @@ class Platform:
     `placed` and `started` hold what was heard of work going to agents, and of the requests that they have begun.
     """
 
-    def __init__(self, folder: Path, *, agents: int = 2, dispatchers: int = 2, shards: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        agents: int = 2,
+        dispatchers: int = 2,
+        shards: int = 1,
+        prefill_tokens_per_s: float = 8000.0,
+    ) -> None:
         self.folder = folder
         self.shards = shards
         self.dispatchers: list[Child] = []
         self.agents: dict[str, Child] = {}
         self.placed: list[Placed] = []
         self.started: Counter[str] = Counter()
+        self._begun: set[tuple[str, WorkKey]] = set()
         self._pods = [f"pod-{number}" for number in range(agents)]
         self._count = dispatchers
+        self._engine = ENGINE | {"prefill_tokens_per_s": prefill_tokens_per_s}
         self._port = free_port()
         self._children: list[Child] = []
         self._stack = AsyncExitStack()
@@ -181,7 +191,11 @@ class Platform:
         self.placed.append(Placed(time.monotonic(), pod, decode(signal.data, Envelope)))
 
     async def _on_load(self, signal: Signal) -> None:
-        self.started.update(work.rid for work in decode(signal.data, LoadEvent).started)
+        event = decode(signal.data, LoadEvent)
+        ended = [end.key for end in event.finished if end.started]  # of an unstreamed answer that is the first word
+        for work in {(event.boot, key) for key in [*event.started, *ended]} - self._begun:
+            self._begun.add(work)
+            self.started[work[1].rid] += 1
 
     def _start_agent(self, pod: str) -> Child:
         environment = {
@@ -189,7 +203,7 @@ class Platform:
             "MATRIXINFER_AGENT_POD": pod,
             "MATRIXINFER_AGENT_ENGINE": "Simulated",
             "MATRIXINFER_AGENT_SERVED_MODEL": MODEL,
-            "MATRIXINFER_AGENT_ENGINE_CONFIG": json.dumps(ENGINE),
+            "MATRIXINFER_AGENT_ENGINE_CONFIG": json.dumps(self._engine),
         }
         return self._start(pod, Part.AGENT, ["agent"], environment)
 

@@ -19,7 +19,8 @@ from support.platform import MODEL, Placed, Platform
 
 TOKENS = 4
 LONG = "word " * 20_000
-"""Its prefill takes longer than it lives."""
+PREFILL_TOKENS_PER_S = 400.0
+"""The prefill of the long request, 25,000 tokens, takes longer than the whole test: it never starts."""
 
 
 def copies(platform: Platform) -> list[Placed]:
@@ -35,11 +36,13 @@ async def kill_its_agent(platform: Platform, death: int) -> None:
 
 async def take_over(platform: Platform) -> None:
     """Another dispatcher serves the pool, and knows where the request is."""
-    epoch = await platform.epoch()
+    epoch, rid = await platform.epoch(), copies(platform)[0].envelope.rid
     (await platform.owner()).signal(signal.SIGKILL)
 
     async def is_known() -> bool:
-        return await platform.epoch() > epoch and await platform.where(copies(platform)[0].envelope.rid) == "placed"
+        state = await platform.where(rid)
+        assert state != "settled", "it has started, so its agents die of nothing"
+        return await platform.epoch() > epoch and state == "placed"
 
     await eventually(is_known, timeout_s=10)
 
@@ -65,7 +68,10 @@ async def dead_letters(platform: Platform) -> list[DeadLetter]:
 async def test_a_request_at_which_two_agents_died_ends_with_502_and_a_dead_letter(
     tmp_path: Path, takeover: bool
 ) -> None:
-    async with Platform(tmp_path, agents=3) as platform, httpx.AsyncClient(timeout=30) as client:
+    async with (
+        Platform(tmp_path, agents=3, prefill_tokens_per_s=PREFILL_TOKENS_PER_S) as platform,
+        httpx.AsyncClient(timeout=30) as client,
+    ):
         load = SteadyLoad(platform.url, model=MODEL, tokens=TOKENS, every_s=0.2)
         async with load.running():
             body = chat(LONG, model=MODEL, tokens=1, stream=False)

@@ -43,12 +43,11 @@ def test_a_successor_tells_the_decode_half_that_it_adopted_when_the_prefill_agen
 ) -> None:
     pool = successor()
     if request_first:
-        for pod in pool.state.fleet.pods.values():
-            pod.closed_until = pool.now + 1.0
-        pool.state.fleet.open.clear()
+        for name in order:
+            pool.state.fleet.pause(name, pool.now + 1.0)
         assert pool.ask() == []
-    for pod in order:
-        dump(pool, pod, PREFILL if pod == "p" else DECODE)
+    for name in order:
+        dump(pool, name, PREFILL if name == "p" else DECODE)
     if not request_first:
         assert pool.ask() == []
 
