@@ -105,7 +105,7 @@ class AgentNews:
                 effects.first_tokens.append(_first_token(request, pod, work, now))
         elif request.work == work and request.pod == pod.name and request.boot == pod.boot:
             if end.handover == "lost":
-                self._halves.given_back(request, effects)
+                self._halves.given_back(request, now, effects)
                 return
             self._ledger.take_back(request, effects)
             request.avoid = pod.name

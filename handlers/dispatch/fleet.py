@@ -115,6 +115,8 @@ class Fleet:
         pod.sequence = event.sequence
         pod.heard_at = now
         pod.silent = False
+        if pod.is_doubted:
+            pod.is_doubted, pod.closed_until = False, 0.0
         pod.draining = event.draining
         for wait in pod.follow(event.started, event.finished, now):
             self.prefill.observe(wait.tokens, wait.seconds, now)
@@ -235,6 +237,13 @@ class Fleet:
         if pod is not None:
             pod.closed_until = until
             self._review(pod)
+
+    def doubt(self, name: str, now: float) -> None:
+        """Somebody met it dead, by all appearances: give it nothing until it is heard, or falls silent."""
+        pod = self.pods.get(name)
+        if pod is not None:
+            pod.is_doubted = True
+            self.pause(name, now + self._silent_after_s)
 
     # -- time
     def tick(self, now: float, link_up_since: float | None) -> list[Pod]:

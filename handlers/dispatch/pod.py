@@ -51,6 +51,7 @@ class Pod:
         "free",
         "heard_at",
         "introduced",
+        "is_doubted",
         "listed",
         "load",
         "measured_at",
@@ -103,6 +104,8 @@ class Pod:
         self.introduced = self.draining = self.silent = self.missed_events = False
         self.heard_at = self.measured_at = -math.inf
         self.closed_until = 0.0
+        self.is_doubted = False
+        """Closed until it is heard."""
         self.footprints = Footprints()
         self.prefill = PrefillModel(self._above)
         self.decode = DecodeModel(self._above_decode)

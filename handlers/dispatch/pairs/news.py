@@ -35,11 +35,12 @@ class PrefillNews:
             fleet.pause(pod.name, now + self._settings.refused_pause_s)
         fleet.release_prefill(request)
 
-    def given_back(self, request: Request, effects: Effects) -> None:
+    def given_back(self, request: Request, now: float, effects: Effects) -> None:
         """The decode agent cannot serve it without its prefill, which is lost. It is no fault of that agent. The other
-        one may not have told its end yet: then this is the first that is heard of it."""
+        one may not have told its end yet: then this is the first that is heard of it, and it may never tell."""
         if request.prefill is not None:
             request.avoid = request.prefill.pod
+            self._ledger.fleet.doubt(request.prefill.pod, now)
         self._ledger.take_back(request, effects)
         request.lost_handovers += 1
         if request.lost_handovers > LOST_HANDOVERS:

@@ -98,6 +98,29 @@ def test_a_half_given_back_avoids_the_prefill_pod_even_if_that_has_not_said_yet_
     assert again.prefill.pod != placement.prefill.pod
 
 
+def test_prefill_pods_that_died_together_get_a_request_once_each_while_nobody_has_noticed() -> None:
+    pool = Pool(SGLANG, p="prefill", q="prefill", r="prefill", d="decode")
+    pool.state.fleet.pods["r"].footprints.add(WorkKey("ahead", 1, 1), 9000, 9000, pool.now)
+    (placement,) = pool.ask()
+    met = []
+    while placement.prefill is not None and placement.prefill.pod != "r":
+        met.append(placement.prefill.pod)
+        effects = pool.give_back(placement)
+        assert not effects.failed
+        (placement,) = pool.place()
+    assert sorted(met) == ["p", "q"]
+
+
+def test_a_prefill_pod_that_was_taken_for_dead_gets_work_again_as_soon_as_it_is_heard() -> None:
+    pool = Pool(SGLANG, p="prefill", d="decode")
+    (placement,) = pool.ask()
+    pool.give_back(placement)
+    assert pool.place() == []
+    pool.tell("p")
+
+    assert where(pool.place()) == [("p", "d")]
+
+
 def test_without_a_plan_prefill_pods_get_nothing_whatever_the_profile_filters() -> None:
     no_role = Profile("p", [Plugin("ready")], [WeightedPlugin("least_requests")])
     pool = Pool(None, no_role, p="prefill", d="decode")
