@@ -261,6 +261,30 @@ async def test_it_is_said_again_when_the_bus_was_away() -> None:
         assert len(other.words) == 1
 
 
+async def test_it_is_not_said_any_more_when_the_request_is_past_its_deadline() -> None:
+    async with agent_house() as house:
+        other = await other_agent(house)
+        other.deaf = True
+        await place(house, remaining_s=15.0)
+        house.engine.finish("a", ANSWER)
+        await house.clock.advance(16.0)
+        count = len(other.handed)
+        assert count >= 2
+        await house.clock.advance(20.0)
+        assert len(other.handed) == count
+
+
+async def test_a_word_about_a_deadline_that_passed_is_said_again_too() -> None:
+    async with agent_house() as house:
+        other = await other_agent(house)
+        await place(house, remaining_s=2.0)
+        with mock.patch.object(house.bus.signals, "request", side_effect=Unavailable("away")):
+            await house.clock.advance(4.0)
+        assert other.words == []
+        await house.clock.advance(1.5)
+        assert [bool(word.lost) for word in other.handed] == [True]
+
+
 async def test_another_life_of_the_other_agent_ends_it() -> None:
     async with agent_house() as house:
         other = await other_agent(house, boot="boot-p")

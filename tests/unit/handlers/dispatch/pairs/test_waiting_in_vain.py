@@ -98,6 +98,19 @@ def test_a_half_given_back_avoids_the_prefill_pod_even_if_that_has_not_said_yet_
     assert again.prefill.pod != placement.prefill.pod
 
 
+def test_a_half_given_back_avoids_the_prefill_pod_that_said_before_that_it_failed() -> None:
+    pool = Pool(SGLANG, p="prefill", q="prefill", d="decode")
+    pool.state.fleet.pods["q"].footprints.add(WorkKey("ahead", 1, 1), 100, 100, pool.now)
+    (placement,) = pool.ask()
+    pool.end_prefill(placement, "failed")
+    assert placement.prefill is None or placement.prefill.pod == "p"
+    pool.give_back(placement)
+    (again,) = pool.place()
+
+    assert again.prefill is not None
+    assert again.prefill.pod == "q"
+
+
 def test_prefill_pods_that_died_together_get_a_request_once_each_while_nobody_has_noticed() -> None:
     pool = Pool(SGLANG, p="prefill", q="prefill", r="prefill", d="decode")
     pool.state.fleet.pods["r"].footprints.add(WorkKey("ahead", 1, 1), 9000, 9000, pool.now)
