@@ -13,6 +13,7 @@ from matrixinfer.bus.contracts.control import Dumped
 from matrixinfer.bus.contracts.disaggregation import Connector, Disaggregation
 from matrixinfer.bus.contracts.load import Finished, LoadEvent, Outcome, Snapshot, WorkKey
 from matrixinfer.bus.contracts.serving import PoolPod
+from matrixinfer.handlers.dispatch.arrivals import Arrival
 from matrixinfer.handlers.dispatch.effects import Effects
 from matrixinfer.handlers.dispatch.fair.queue import FairQueue
 from matrixinfer.handlers.dispatch.placing import Placement
@@ -73,10 +74,8 @@ class PairMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
-        self.state = PoolState(DispatchSettings(), FairQueue(), a_scheduler(), Random(1))
-        self.state.split_by(Disaggregation(self.connector, "always"))
-        self.state.fleet.list_pods({name: PoolPod(NS, MS, name, role=role(name), pd_group="g") for name in SLOTS})
-        self.state.begin_reign(7, self.now)
+        self.epoch = 7
+        self.state = self.new_state()
         self.state.end_catching_up()
         self.agents = {name: Agent(name) for name in SLOTS}
         self.received: dict[RequestKey, float] = {}
@@ -85,6 +84,13 @@ class PairMachine(RuleBasedStateMachine):
         """Decode work → what its agent heard of its prefill half: it was taken, or it is lost."""
         for agent in self.agents.values():
             self.introduce(agent)
+
+    def new_state(self) -> PoolState:
+        state = PoolState(DispatchSettings(), FairQueue(), a_scheduler(), Random(1))
+        state.split_by(Disaggregation(self.connector, "always"))
+        state.fleet.list_pods({name: PoolPod(NS, MS, name, role=role(name), pd_group="g") for name in SLOTS})
+        state.begin_reign(self.epoch, self.now)
+        return state
 
     def introduce(self, agent: Agent) -> None:
         self.done(self.state.heard(agent.event(), self.now))
@@ -186,8 +192,44 @@ class PairMachine(RuleBasedStateMachine):
             for pod in self.state.fleet.tick(self.now, 0.0):
                 self.done(self.state.lost(pod.name, died=False))
             self.done(self.state.expire(self.now))
+            self.done(self.state.give_up_halves(self.now))
         for agent in self.agents.values():
             self.hear(agent)
+        if seconds > DispatchSettings().silent_after_s and not quiet:
+            self.nobody_waits_in_vain()
+
+    def nobody_waits_in_vain(self) -> None:
+        """Every agent was heard for long: who still waits for a prefill has one."""
+        there = {one.work for agent in self.agents.values() for one in [*agent.posted, *agent.waiting]}
+        for agent in self.agents.values():
+            if role(agent.name) == "decode":
+                assert not [one for one in agent.waiting if not self.word(one) and one.other not in there]
+
+    @rule(pulled=st.booleans(), dead=st.sampled_from(["", *SLOTS]))
+    def succeed(self, pulled: bool, dead: str) -> None:
+        """Another process takes over, one agent perhaps began anew meanwhile: agents tell it what they have, and
+        refuse what a predecessor posted."""
+        for name in SLOTS if pulled else ():
+            self.pull(name)
+        self.epoch += 1
+        if dead:
+            self.agents[dead].reboot()
+        self.state = self.new_state()
+        fenced = {name: agent.posted for name, agent in self.agents.items()}
+        for agent in self.agents.values():
+            agent.posted = []
+            self.state.dumped(agent.name, agent.dump(), self.now, self.now)
+        for key in [key for key in self.received if key not in self.ended]:
+            asked = envelope(key[0], prompt_tokens=100, remaining_s=1000.0)
+            arrival = self.state.receive(asked, NoMessage(), 1.0, self.now, Effects())
+            self.ended += [key] if arrival is Arrival.SETTLED else []
+        self.state.end_catching_up()
+        for name, posted in fenced.items():
+            for one in posted:
+                if role(name) == "prefill":
+                    self.handed.setdefault(one.other, "lost")
+                self.hear(self.agents[name], finished=[Finished(one.work, "refused", False)])
+        self.done(Effects())
 
     @precondition(lambda self: self.received)
     @rule(data=st.data())
@@ -208,6 +250,7 @@ class PairMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever happened, who behaves from now on gets every request to its end."""
+        self.pass_time(4.0, "")
         for _ in range(20 + 10 * len(self.received)):
             if set(self.ended) == set(self.received):
                 break
@@ -264,5 +307,5 @@ class SglangMachine(PairMachine):
 TestPairLaws = PairMachine.TestCase
 TestSglangLaws = SglangMachine.TestCase
 TestPairLaws.settings = TestSglangLaws.settings = hypothesis_settings(
-    max_examples=40, stateful_step_count=30, deadline=None
+    max_examples=60, stateful_step_count=30, deadline=None
 )
