@@ -67,6 +67,7 @@ class PoolState:
         """The shard was claimed: what comes from now on comes (again) under `epoch`."""
         self._ledger.epoch = epoch
         self._arrivals.reign_since = now
+        self._reunion.begin_reign(now)
         self.fleet.begin_reign()
         self._sightings.open()
 
@@ -170,7 +171,7 @@ class PoolState:
         return effects
 
     def give_up_halves(self, now: float) -> Effects:
-        """Tell adopted decode halves of which no agent has the prefill half that they wait in vain."""
+        """Tell the halves of a predecessor's pairs of which no agent has the other one."""
         effects = Effects()
         self._reunion.give_up(now, effects)
         return effects

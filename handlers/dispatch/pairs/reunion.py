@@ -2,10 +2,12 @@
 
 A successor adopts the decode half from what its agent tells. Its prefill half is at another pod, which may tell later,
 or never: then the decode agent is told that it waits in vain. That is no harm where the prefill was handed over before:
-the first word counts.
+the first word counts. And a prefill half whose decode half is nowhere, so that its request was placed anew, is ended.
 """
 
 from __future__ import annotations
+
+import math
 
 from matrixinfer.bus.contracts.disaggregation import Handed
 from matrixinfer.bus.contracts.load import WorkKey
@@ -22,6 +24,10 @@ class Reunion:
         self._give_up_after_s = give_up_after_s
         self._sought: dict[WorkKey, Request] = {}
         """By prefill half."""
+        self._complete_at = math.inf
+
+    def begin_reign(self, now: float) -> None:
+        self._complete_at = now + self._give_up_after_s
 
     def adopt(self, request: Request, pod: Pod, work: WorkKey, now: float) -> None:
         """`pod` has the work waiting, from a predecessor."""
@@ -39,8 +45,11 @@ class Reunion:
                         self._unite(self._sought.pop(key), pod, key, now)
 
     def give_up(self, now: float, effects: Effects) -> None:
-        """Those of which no pod has the prefill half, though each had time to tell."""
+        """Those of which no pod has the other half, though each had time to tell."""
         self.look(now)
+        if now >= self._complete_at:
+            self._complete_at = math.inf
+            self._end_widowed(effects)
         for key, request in list(self._sought.items()):
             if not self._is_awaited(request, key):
                 del self._sought[key]
@@ -48,6 +57,13 @@ class Reunion:
                 del self._sought[key]
                 lost = Handed(request.work, request.boot, lost="no agent has its prefill half")
                 effects.handed.append((request.pod, lost))
+
+    def _end_widowed(self, effects: Effects) -> None:
+        for pod in self._ledger.fleet.pods.values():
+            for key in [key for key in pod.reported if key.phase == "prefill"]:
+                request = self._ledger.requests.get((key.rid, key.attempt))
+                if request is not None and (request.work is None or request.work.hop != key.hop):
+                    effects.aborted.append((pod.name, key))
 
     def _unite(self, request: Request, pod: Pod, key: WorkKey, now: float) -> None:
         if self._is_awaited(request, key):

@@ -87,6 +87,25 @@ def test_an_adopted_pair_that_is_whole_is_left_alone() -> None:
     assert told(pool.state.give_up_halves(pool.now)) == []
 
 
+def test_a_prefill_half_whose_request_had_to_be_placed_anew_is_ended_once() -> None:
+    pool = successor()
+    dump(pool, "p", PREFILL)
+    dump(pool, "d")
+    assert len(pool.ask()) == 1
+    pool.now += 3.1
+    assert pool.state.give_up_halves(pool.now).aborted == [("p", PREFILL)]
+    pool.now += 3.1
+    assert pool.state.give_up_halves(pool.now).aborted == []
+
+
+def test_a_prefill_half_of_a_request_that_is_not_ours_is_left_alone() -> None:
+    pool = successor()
+    dump(pool, "p", PREFILL)
+    pool.now += 3.1
+
+    assert pool.state.give_up_halves(pool.now).aborted == []
+
+
 def test_an_adopted_decode_half_that_started_is_told_nothing() -> None:
     pool = successor()
     dump(pool, "p")
