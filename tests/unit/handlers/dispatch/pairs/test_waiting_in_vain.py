@@ -113,8 +113,10 @@ def test_a_half_given_back_avoids_the_prefill_pod_that_said_before_that_it_faile
 
 def test_prefill_pods_that_died_together_get_a_request_once_each_while_nobody_has_noticed() -> None:
     pool = Pool(SGLANG, p="prefill", q="prefill", r="prefill", d="decode")
-    pool.state.fleet.pods["r"].footprints.add(WorkKey("ahead", 1, 1), 9000, 9000, pool.now)
-    (placement,) = pool.ask()
+    ahead = WorkKey("ahead", 1, 1)
+    pool.tell("r", started=(ahead,))
+    pool.state.fleet.pods["r"].footprints.add(ahead, 800, 800, pool.now)
+    (placement,) = pool.ask(tokens=100)
     met = []
     while placement.prefill is not None and placement.prefill.pod != "r":
         met.append(placement.prefill.pod)
@@ -126,7 +128,7 @@ def test_prefill_pods_that_died_together_get_a_request_once_each_while_nobody_ha
 
 def test_a_prefill_pod_that_was_taken_for_dead_gets_work_again_as_soon_as_it_is_heard() -> None:
     pool = Pool(SGLANG, p="prefill", d="decode")
-    (placement,) = pool.ask()
+    (placement,) = pool.ask(tokens=100)
     pool.give_back(placement)
     assert pool.place() == []
     pool.tell("p")
