@@ -86,9 +86,11 @@ class World:
                 self.report(pod.metadata.name, phase="Running", ready=ready)
 
     def report(self, name: str, *, phase: str, ready: bool = False, message: str = "") -> None:
-        body = self._objects["Pod", "default", name]
         conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
-        status = {"phase": phase, "conditions": conditions, "message": message}
+        self.set_status(name, {"phase": phase, "conditions": conditions, "message": message})
+
+    def set_status(self, name: str, status: dict[str, Any]) -> None:
+        body = self._objects["Pod", "default", name]
         spec = body["spec"] | {"nodeName": "local"}
         self._objects["Pod", "default", name] = body | {"spec": spec, "status": status}
 

@@ -45,7 +45,7 @@ class Rolling:
         if (roles := spec.pop("roles", None)) is not None:
             spec["template"] = {"roles": roles}
         if (update := spec.pop("update", None)) is not None:
-            strategy = self.spec.get("rolloutStrategy", {})
+            strategy = spec.get("rolloutStrategy", self.spec.get("rolloutStrategy", {}))
             spec["rolloutStrategy"] = strategy | {"rollingUpdateConfiguration": update}
         self.spec |= spec
         manifest = {

@@ -86,7 +86,8 @@ def test_what_only_the_cluster_can_say_is_left_out():
         ("3", "document 1: expected an object with apiVersion, kind and metadata, got 3"),
         (
             "kind: Foo",
-            "document 1: kind: expected one of ControllerRevision, Model, ModelInfer, ModelRoute, ModelServer, Pod, got 'Foo'",
+            "document 1: kind: expected one of ControllerRevision, Model, ModelInfer, ModelRoute, ModelServer, Pod, "
+            "got 'Foo'",
         ),
         (
             MODEL.replace("matrixinfer.ai/v1alpha1", "v1"),

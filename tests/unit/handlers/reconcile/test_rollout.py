@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,15 +72,16 @@ def test_a_partition_keeps_the_first_ones_as_they_were_also_when_they_come_again
     assert it.status.current_revision == it.status.update_revision
 
 
-def test_while_it_is_paused_nothing_is_replaced_and_scaling_goes_on_with_what_there_is():
-    it = Rolling(replicas=2, rolloutStrategy={"paused": True})
+@pytest.mark.parametrize("strategy", [{}, BY_ROLE])
+def test_while_it_is_paused_nothing_is_replaced_and_scaling_goes_on_with_what_there_is(strategy):
+    it = Rolling(replicas=2, rolloutStrategy=strategy | {"paused": True})
     it.settle()
     it.write(command="two", replicas=3)
     it.settle()
-    assert set(it.commands().values()) == {"one"}
+    assert [it.commands()[f"i-{group}-server-0-0"] for group in (0, 1)] == ["one", "one"]
     assert len(it.ready()) == 3
     assert it.condition("UpdateInProgress").reason == "Paused"
-    it.write(rolloutStrategy={"paused": False})
+    it.write(rolloutStrategy=strategy | {"paused": False})
     it.settle()
     assert set(it.commands().values()) == {"two"}
 
@@ -160,38 +163,44 @@ def test_shares_are_of_the_replicas_and_something_can_always_change(update, repl
     assert Bounds.of(RollingUpdate.model_validate(update), replicas, paused=False) == bounds
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    replicas=st.integers(0, 4),
-    unavailable=st.integers(0, 3),
-    surge=st.integers(0, 3),
-    partition=st.integers(0, 4),
-    by_role=st.booleans(),
-    instances=st.integers(1, 2),
-    hiccups=st.lists(st.booleans(), max_size=12),
+numbers = st.fixed_dictionaries(
+    {"maxUnavailable": st.integers(0, 3), "maxSurge": st.integers(0, 3), "partition": st.integers(0, 4)}
 )
-def test_whatever_the_numbers_enough_serve_and_not_too_many_are_there_and_it_ends(
-    replicas, unavailable, surge, partition, by_role, instances, hiccups
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 4), numbers, st.integers(1, 2), st.lists(st.booleans(), max_size=12))
+def test_whatever_the_numbers_enough_groups_serve_not_too_many_are_there_and_it_ends(
+    replicas, numbers, instances, hiccups
 ):
-    numbers = {"maxUnavailable": unavailable, "maxSurge": surge, "partition": partition}
-    strategy = {"rollingUpdateConfiguration": numbers} | (BY_ROLE if by_role else {})
-    roles = [role("prefill", instances), role("decode")]
-    it = Rolling(replicas=replicas, roles=roles, rolloutStrategy=strategy)
+    it = Rolling(replicas=replicas, roles=[role("prefill", instances), role("decode")], update=numbers)
     it.settle()
     it.write(roles=[role("prefill", instances, command="two"), role("decode", command="two")])
     bounds = Bounds.of(RollingUpdate.model_validate(numbers), replicas, paused=False)
     for starts in [*hiccups, *[True] * 80]:
         it.step(starts=starts)
-        if not by_role:
-            whole = [
-                group for group in it.groups() if sum(name.startswith(f"i-{group}-") for name in it.ready()) > instances
-            ]
-            assert len(whole) >= replicas - bounds.unavailable
-            assert len(it.groups()) <= replicas + bounds.surge
+        ready = Counter(name.split("-")[1] for name in it.ready())
+        assert sum(pods == instances + 1 for pods in ready.values()) >= replicas - bounds.unavailable
+        assert len(it.groups()) <= replicas + bounds.surge
     assert it.world.decide(it.infer).is_empty
     assert len(it.ready()) == replicas * (instances + 1)
     old = [name for name, command in it.commands().items() if command == "one"]
-    if by_role:
-        assert len(old) == replicas * (min(partition, instances) + min(partition, 1))
-    else:
-        assert len(old) == min(partition, replicas) * (instances + 1)
+    assert len(old) == min(numbers["partition"], replicas) * (instances + 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2), numbers, st.integers(1, 4), st.lists(st.booleans(), max_size=12))
+def test_whatever_the_numbers_enough_instances_of_each_role_serve_and_it_ends(replicas, numbers, instances, hiccups):
+    it = Rolling(replicas=replicas, roles=[role("prefill", instances)], rolloutStrategy=BY_ROLE, update=numbers)
+    it.settle()
+    it.write(roles=[role("prefill", instances, command="two")])
+    bounds = Bounds.of(RollingUpdate.model_validate(numbers), instances, paused=False)
+    for starts in [*hiccups, *[True] * 80]:
+        it.step(starts=starts)
+        for group in range(replicas):
+            own = [name for name in it.names() if name.startswith(f"i-{group}-")]
+            assert len(own) <= instances + bounds.surge
+            assert len(set(own) & set(it.ready())) >= instances - bounds.unavailable
+    assert it.world.decide(it.infer).is_empty
+    old = [name for name, command in it.commands().items() if command == "one"]
+    assert len(old) == replicas * min(numbers["partition"], instances)
