@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
 from matrixinfer.bus.bus import Bus
@@ -37,12 +38,12 @@ class _Heard:
 
     def __init__(self, boot: str) -> None:
         self.boot = boot
-        self.at = 0.0
+        self.at = -math.inf
         self.work: set[WorkKey] = set()
 
 
 class LoadWatch:
-    """Every handlers process runs one. `on_idle` gets the namespace and name of a Pod whose work has all ended."""
+    """Every handlers process runs one. `on_idle` gets the namespace and name of a Pod that is now known to be idle."""
 
     def __init__(self, bus: Bus, on_idle: Callable[[str, str], None]) -> None:
         self._bus = bus
@@ -80,18 +81,18 @@ class LoadWatch:
         except Malformed as error:
             logger.debug("a load event is left out: %s", error)
             return
-        key = (event.namespace, event.pod)
+        key, now = (event.namespace, event.pod), self._bus.clock.monotonic()
         heard = self._heard.get(key)
         if heard is None or heard.boot != event.boot:
             heard = self._heard[key] = _Heard(event.boot)
-        was_busy = bool(heard.work)
+        was_known_idle = now - heard.at < SILENT_AFTER_S and not heard.work
         if event.snapshot is not None:
             heard.work = {*event.snapshot.running, *event.snapshot.waiting}
         else:
             heard.work.update(event.started)
             heard.work.difference_update(finished.key for finished in event.finished)
-        heard.at = self._bus.clock.monotonic()
-        if was_busy and not heard.work:
+        heard.at = now
+        if not (heard.work or was_known_idle):
             self._on_idle(*key)
 
     def _sweep(self) -> None:
