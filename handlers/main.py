@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Coroutine
 
@@ -14,6 +15,7 @@ from matrixinfer.handlers.cluster.local.adapter import LocalCluster
 from matrixinfer.handlers.cluster.local.garbage import GarbageCollector
 from matrixinfer.handlers.errors import HandlerError
 from matrixinfer.handlers.reconcile.consume import reconcile_app
+from matrixinfer.handlers.reconcile.loads import LoadWatch, look_at_leaving
 from matrixinfer.handlers.reconcile.loop import Loop
 from matrixinfer.handlers.reconcile.suspicions import SuspicionWatch
 from matrixinfer.handlers.reconcile.watch import Watcher
@@ -48,9 +50,12 @@ async def _control_plane(settings: HandlersSettings, bus: Bus, bus_settings: Bus
     if "reconcile" in settings.roles:
         watcher = Watcher(bus, cluster, resync_s=settings.resync_s)
         suspicions = SuspicionWatch(bus, watcher.look_at, watcher.look_at_everything)
-        loop = Loop(cluster, bus.store("SERVING"), bus.clock, suspicions.of, agent_image=settings.agent_image)
+        loads = LoadWatch(bus, functools.partial(look_at_leaving, cluster, watcher.look_at))
+        serving = bus.store("SERVING")
+        loop = Loop(cluster, serving, bus.clock, suspicions.of, loads.of, agent_image=settings.agent_image)
         jobs["reconcile watch"] = watcher.run()
         jobs["suspicion watch"] = suspicions.run()
+        jobs["load watch"] = loads.run()
         jobs["reconcile app"] = reconcile_app(bus, bus_settings, loop.reconcile).run()
     return jobs
 

@@ -13,6 +13,7 @@ from matrixinfer.handlers.api.modelinfer import MOST_PODS
 from matrixinfer.handlers.api.modelroute import ModelMatch
 from matrixinfer.handlers.api.patterns import MODEL_URI, SERVED_NAME
 from matrixinfer.handlers.api.pod import EnvVar
+from matrixinfer.handlers.api.rollout import RolloutStrategy
 from matrixinfer.handlers.api.tokenizer import Tokenizer
 
 LONGEST_CHILD_NAME = 40
@@ -50,6 +51,9 @@ class Backend(Part):
 
     config: dict[str, Any] = Field(default={})
     """The engine's own configuration, as it is."""
+
+    rollout_strategy: RolloutStrategy = RolloutStrategy()
+    """Handed on to the backend's ModelInfer."""
 
     env: tuple[EnvVar, ...] = ()
 

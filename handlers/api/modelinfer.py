@@ -7,9 +7,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from matrixinfer.handlers.api.durations import Duration
 from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource, Whole
 from matrixinfer.handlers.api.patterns import ROLE_NAME
 from matrixinfer.handlers.api.pod import PodSpec
+from matrixinfer.handlers.api.rollout import Recovery, RolloutStrategy, resolved
 
 LONGEST_POD_NAME = 63
 MOST_PODS = 2000
@@ -19,7 +21,7 @@ RoleName = Annotated[str, Field(min_length=1, max_length=12, pattern=ROLE_NAME)]
 
 
 class RecoveryPolicy(StrEnum):
-    """What is made anew when a pod failed for good: its whole group, its role instance, or it alone."""
+    """What is made anew when a pod failed: its whole group, its role instance, or it alone."""
 
     GROUP = "InferGroupRecreate"
     ROLE = "RoleRecreate"
@@ -78,7 +80,16 @@ class ModelInferSpec(Part):
     """Number of groups."""
 
     template: InferGroupTemplate
+    rollout_strategy: RolloutStrategy = RolloutStrategy()
     recovery_policy: RecoveryPolicy = RecoveryPolicy.ROLE
+    recovery: Recovery = Recovery()
+
+    drain_timeout: Duration = "5m"
+    """How long pods that shall go may finish what they run; they get nothing new meanwhile. Then they are deleted, and
+    have their own grace period still."""
+
+    revision_history_limit: Annotated[Whole, Field(ge=0, le=100)] = 10
+    """Former templates that are kept to go back to, besides those that pods are made from."""
 
     @property
     def pods(self) -> int:
@@ -98,17 +109,43 @@ class ModelInferSpec(Part):
         return self
 
 
+class RoleStatus(Part):
+    """Of all groups together, those that leave left out."""
+
+    name: str
+    replicas: int = 0
+    ready_replicas: int = 0
+
+
+class Failures(Part):
+    """What failed, by the beginning of its pods' names, and how often in a row; `at` is the last time."""
+
+    unit: str
+    count: int
+    at: str
+
+
 class ModelInferStatus(Part):
-    """All counts are groups."""
+    """All counts are groups, those that leave left out."""
 
     observed_generation: int = 0
     replicas: int = 0
     updated_replicas: int = 0
+    """Made from the current template."""
+    current_replicas: int = 0
+    """Made from `currentRevision`."""
     available_replicas: int = 0
+    current_revision: str = ""
+    """The last one that was rolled out whole."""
     update_revision: str = ""
+    """Of the current template."""
     label_selector: str = ""
+    """Chooses one pod of each group, for autoscalers that count by it."""
+    roles: tuple[RoleStatus, ...] = ()
+    failures: tuple[Failures, ...] = ()
     conditions: tuple[Condition, ...] = ()
-    """`Available`: every group is ready. `Progressing`: pods are being made, replaced or removed."""
+    """`Available`: every group is ready. `Progressing`: pods are being made, replaced or removed. `UpdateInProgress`:
+    groups of a former template are still there. `Degraded`: something failed so often that it is not made anew."""
 
 
 class ModelInfer(Resource):
@@ -118,8 +155,14 @@ class ModelInfer(Resource):
 
     @model_validator(mode="after")
     def _pods_have_legal_names(self) -> Self:
+        """Those of a surge too: it takes the numbers after the last."""
         for role in self.spec.template.roles:
-            last = pod_name(self, max(0, self.spec.replicas - 1), role, max(0, role.replicas - 1), role.worker_replicas)
+            groups, instances = self.spec.replicas, role.replicas
+            if self.spec.rollout_strategy.by_role:
+                instances += resolved(self.spec.rollout_strategy.rolling_update_configuration.max_surge, instances)
+            else:
+                groups += resolved(self.spec.rollout_strategy.rolling_update_configuration.max_surge, groups)
+            last = pod_name(self, max(0, groups - 1), role.name, max(0, instances - 1), role.worker_replicas)
             if len(last) > LONGEST_POD_NAME or "." in last:
                 raise ValueError(
                     f"a pod would be named {last!r} of {len(last)} characters; expected at most {LONGEST_POD_NAME} "
@@ -128,6 +171,6 @@ class ModelInfer(Resource):
         return self
 
 
-def pod_name(infer: ModelInfer, group: int, role: Role, instance: int, number: int) -> str:
+def pod_name(infer: ModelInfer, group: int, role: str, instance: int, number: int) -> str:
     """`number` 0 is the entry pod, workers follow."""
-    return f"{infer.metadata.name}-{group}-{role.name}-{instance}-{number}"
+    return f"{infer.metadata.name}-{group}-{role}-{instance}-{number}"

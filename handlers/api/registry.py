@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from matrixinfer.handlers.api.controllerrevision import ControllerRevision
 from matrixinfer.handlers.api.meta import Resource
 from matrixinfer.handlers.api.model import Model
 from matrixinfer.handlers.api.modelinfer import ModelInfer
@@ -38,6 +39,7 @@ KINDS: dict[str, Kind] = {
         Kind(ModelServer, "modelservers", ("ms",)),
         Kind(ModelRoute, "modelroutes", ("mr",)),
         Kind(ModelInfer, "modelinfers", ("mi",)),
+        Kind(ControllerRevision, "controllerrevisions"),
         Kind(Pod, "pods", ("po",), is_graceful=True),
     )
 }

@@ -13,6 +13,7 @@ from matrixinfer.bus.errors import BusError, Conflict, Reject, Retry
 from matrixinfer.bus.ports import Store
 from matrixinfer.bus.subjects import key as bucket_key
 from matrixinfer.handlers.api import labels
+from matrixinfer.handlers.api.controllerrevision import ControllerRevision
 from matrixinfer.handlers.api.meta import Resource
 from matrixinfer.handlers.api.model import Model
 from matrixinfer.handlers.api.modelinfer import ModelInfer
@@ -22,8 +23,8 @@ from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.cluster.port import Cluster
 from matrixinfer.handlers.errors import ClusterError, Conflicted, NotFound
 from matrixinfer.handlers.reconcile import model, modelinfer, modelroute, modelserver
+from matrixinfer.handlers.reconcile.infer.census import Loads
 from matrixinfer.handlers.reconcile.plan import Plan
-from matrixinfer.handlers.reconcile.pods import wanted_slots
 from matrixinfer.handlers.reconcile.triggers import Key
 
 logger = logging.getLogger("matrixinfer.handlers.reconcile.loop")
@@ -35,16 +36,27 @@ LAST_RETRY_S = 30.0
 SuspicionsOf = Callable[[str, str], list[CacheSuspicion] | None]
 """Of a ModelServer, by namespace and name; None when they are not known yet."""
 
+LoadsOf = Callable[[str], Loads]
+"""Of the Pods of a namespace."""
+
 
 class Loop:
     """`reconcile` may run for several keys at once; two runs of one key at once do no harm, but waste."""
 
     def __init__(
-        self, cluster: Cluster, serving: Store, clock: Clock, suspicions_of: SuspicionsOf, *, agent_image: str
+        self,
+        cluster: Cluster,
+        serving: Store,
+        clock: Clock,
+        suspicions_of: SuspicionsOf,
+        loads_of: LoadsOf,
+        *,
+        agent_image: str,
     ) -> None:
         self._cluster = cluster
         self._serving = serving
         self._suspicions_of = suspicions_of
+        self._loads_of = loads_of
         self._clock = clock
         self._agent_image = agent_image
         self._failures: dict[Key, int] = {}
@@ -97,12 +109,15 @@ class Loop:
         subject = self._cluster.get(ModelInfer, namespace, name)
         if subject is None or subject.is_terminating:
             return Plan()
-        pods = {pod.key: pod for pod in self._cluster.list(Pod, namespace, {labels.MODELINFER: name})}
-        for slot in wanted_slots(subject).values():
-            namesake = self._cluster.get(Pod, namespace, slot.name)
+        mark = {labels.MODELINFER: name}
+        pods = {pod.key: pod for pod in self._cluster.list(Pod, namespace, mark)}
+        for wanted in modelinfer.possible_names(subject):
+            namesake = self._cluster.get(Pod, namespace, wanted)
             if namesake is not None:
                 pods[namesake.key] = namesake
-        return modelinfer.decide(subject, pods.values(), now=self._clock.now())
+        revisions = self._cluster.list(ControllerRevision, namespace, mark)
+        loads = self._loads_of(namespace)
+        return modelinfer.decide(subject, pods.values(), revisions, loads, now=self._clock.now())
 
     async def _decide_modelserver(self, namespace: str, name: str) -> Plan:
         entries = await self._entry(pool_key(namespace, name)) | await self._below(bucket_key("pod", namespace, name))

@@ -79,7 +79,11 @@ def _infer(model: Model, backend: Backend, agent_image: str) -> ModelInfer:
     role = Role(name=ROLE, entry_template=template)
     return ModelInfer(
         metadata=_metadata(model, model.child_name(backend), backend),
-        spec=ModelInferSpec(replicas=backend.min_replicas, template=InferGroupTemplate(roles=(role,))),
+        spec=ModelInferSpec(
+            replicas=backend.min_replicas,
+            template=InferGroupTemplate(roles=(role,)),
+            rollout_strategy=backend.rollout_strategy,
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from matrixinfer.handlers.api.meta import Condition
 from matrixinfer.handlers.api.modelserver import ModelServer, ModelServerStatus, PdGroup
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.api.times import timestamp
+from matrixinfer.handlers.reconcile.infer.census import is_leaving
 from matrixinfer.handlers.reconcile.plan import Contract, Plan, counted, listed, serving_changes
 from matrixinfer.handlers.reconcile.shards import spread
 
@@ -153,7 +154,7 @@ def _member(server: ModelServer, pod: Pod) -> PoolPod:
         pod=pod.metadata.name,
         role=_role(pod, groups),
         pd_group=pod.metadata.labels.get(groups.group_key, "") if groups else "",
-        draining=pod.is_terminating,
+        draining=is_leaving(pod),
     )
 
 

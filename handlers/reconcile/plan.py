@@ -48,7 +48,8 @@ def _applied_part(resource: Resource) -> dict[str, object]:
     body = resource.to_json()
     metadata = body["metadata"]
     own = {name: metadata.get(name) for name in ("labels", "annotations", "ownerReferences")}
-    return {"metadata": own, "spec": body["spec"]}
+    rest = {name: value for name, value in body.items() if name not in ("apiVersion", "kind", "metadata", "status")}
+    return {"metadata": own, **rest}
 
 
 def counted(count: int, noun: str) -> str:

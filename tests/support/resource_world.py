@@ -11,6 +11,7 @@ from matrixinfer.bus.contracts.dispatch import CacheSuspicion
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, Route, pod_key, pool_key, route_key
 from matrixinfer.bus.subjects import parse_key
 from matrixinfer.handlers.api import labels
+from matrixinfer.handlers.api.controllerrevision import ControllerRevision
 from matrixinfer.handlers.api.manifests import parse_manifests
 from matrixinfer.handlers.api.meta import Resource
 from matrixinfer.handlers.api.model import Model
@@ -33,6 +34,8 @@ class World:
     def __init__(self, now: float = NOW) -> None:
         self.now = now
         self.serving: dict[str, bytes] = {}
+        self.loads: dict[str, int] = {}
+        """Requests that Pods have, by their names."""
         self.suspicions: list[CacheSuspicion] | None = []
         """Of every ModelServer."""
         self._objects: dict[Key, dict[str, Any]] = {}
@@ -83,9 +86,11 @@ class World:
                 self.report(pod.metadata.name, phase="Running", ready=ready)
 
     def report(self, name: str, *, phase: str, ready: bool = False, message: str = "") -> None:
-        body = self._objects["Pod", "default", name]
         conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
-        status = {"phase": phase, "conditions": conditions, "message": message}
+        self.set_status(name, {"phase": phase, "conditions": conditions, "message": message})
+
+    def set_status(self, name: str, status: dict[str, Any]) -> None:
+        body = self._objects["Pod", "default", name]
         spec = body["spec"] | {"nodeName": "local"}
         self._objects["Pod", "default", name] = body | {"spec": spec, "status": status}
 
@@ -102,7 +107,8 @@ class World:
             return model.decide(resource, nearby, agent_image="agent", now=self.now)
         if isinstance(resource, ModelInfer):
             pods = [pod for pod in self.all(Pod) if _may_concern(resource, pod)]
-            return modelinfer.decide(resource, pods, now=self.now)
+            revisions = [one for one in self.all(ControllerRevision) if one.is_owned_by(resource)]
+            return modelinfer.decide(resource, pods, revisions, self.loads, now=self.now)
         if isinstance(resource, ModelServer):
             others = [other for other in self.all(ModelServer) if other.key != resource.key]
             own = {pool_key(namespace, name), pod_key(namespace, name, "x").rsplit(".", 1)[0]}

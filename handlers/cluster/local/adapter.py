@@ -124,7 +124,7 @@ class LocalCluster:
         return entry
 
     async def _take_away(self, entry: Entry, body: dict[str, Any]) -> None:
-        is_run_by_somebody = body["spec"].get("nodeName")
+        is_run_by_somebody = body.get("spec", {}).get("nodeName")
         if KINDS[body["kind"]].is_graceful and is_run_by_somebody:
             marked = merge.marked_deleted(body, now=self._bus.clock.now())
             if marked is not body:

@@ -27,12 +27,13 @@ def applied(current: Body, desired: Body) -> Body:
     here = current["metadata"]
     if "deletionTimestamp" in here:
         raise Conflicted(f"{named(current)} is being deleted; apply it again when it is gone")
-    spec = _spec(current, desired)
+    content = _content_to_be(current, desired)
     filled = {name: value for name, value in here.items() if name not in _OURS}
     metadata = _own_metadata(desired) | filled
-    if spec != current["spec"]:
+    if content != _content(current):
         metadata["generation"] = here["generation"] + 1
-    after = current | {"apiVersion": desired["apiVersion"], "metadata": metadata, "spec": spec}
+    kept: Body = {name: current[name] for name in ("kind", "status") if name in current}
+    after: Body = {"apiVersion": desired["apiVersion"], "metadata": metadata} | kept | content
     return current if after == current else after
 
 
@@ -61,16 +62,21 @@ def named(body: Body) -> str:
     return f"{body['kind']} {body['metadata']['namespace']}/{body['metadata']['name']}"
 
 
-def _spec(current: Body, desired: Body) -> Body:
-    spec: Body = desired["spec"]
+def _content(body: Body) -> Body:
+    """What people say an object shall be: its spec, or for kinds without one (ControllerRevision) the fields beside."""
+    return {name: value for name, value in body.items() if name not in ("apiVersion", "kind", "metadata", "status")}
+
+
+def _content_to_be(current: Body, desired: Body) -> Body:
+    content = _content(desired)
     if current["kind"] != "Pod":
-        return spec
+        return content
     assigned = current["spec"].get("nodeName")
     if assigned:
-        spec = spec | {"nodeName": assigned}
-    if spec != current["spec"]:
+        content = {"spec": content["spec"] | {"nodeName": assigned}}
+    if content != _content(current):
         raise Conflicted(f"the spec of {named(current)} cannot change; delete it and apply it anew")
-    return spec
+    return content
 
 
 def _own_metadata(desired: Body) -> Body:

@@ -9,7 +9,7 @@ from typing import Any
 Manifest = Mapping[str, Any]
 Column = tuple[str, Callable[[Manifest], str]]
 
-FINE_WHEN_FALSE = frozenset({"Conflicted", "Progressing"})
+FINE_WHEN_FALSE = frozenset({"Conflicted", "Degraded", "Progressing", "UpdateInProgress"})
 """Conditions that tell of trouble or of work going on."""
 
 
@@ -40,6 +40,8 @@ def pod_state(pod: Manifest) -> str:
     """What kubectl shows under STATUS: the reason of a container that waits or ended, else the phase."""
     if pod["metadata"].get("deletionTimestamp"):
         return "Terminating"
+    if "matrixinfer.ai/drain-since" in pod["metadata"].get("annotations", {}):
+        return "Draining"
     for container in _containers(pod):
         state = container.get("state") or {}
         if waiting := state.get("waiting"):
@@ -118,8 +120,10 @@ COLUMNS: dict[str, list[Column]] = {
     ],
     "ModelInfer": [
         ("AVAILABLE", _out_of("availableReplicas", lambda one: one["spec"].get("replicas", 1))),
+        ("UPDATED", _field("status", "updatedReplicas")),
         ("STATE", _conditions),
     ],
+    "ControllerRevision": [("REVISION", _field("revision"))],
     "Pod": [
         ("READY", _ready_containers),
         ("STATUS", pod_state),

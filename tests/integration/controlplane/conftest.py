@@ -13,7 +13,8 @@ import pytest
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import SystemClock
 from matrixinfer.bus.cluster_client import ClusterClient
-from matrixinfer.bus.contracts import decode
+from matrixinfer.bus.contracts import decode, encode
+from matrixinfer.bus.contracts.load import LoadEvent, Snapshot
 from matrixinfer.bus.contracts.serving import PoolPod, Route, route_key
 from matrixinfer.bus.errors import Conflict, Unavailable
 from matrixinfer.bus.memory import MemoryBroker
@@ -62,6 +63,26 @@ class PretendNode:
             await self._objects.put(entry.key, json.dumps(body).encode(), revision=entry.revision)
 
 
+class PretendAgents:
+    """Say for each Pod that it has nothing to do, again and again."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def run(self) -> None:
+        sequence = 0
+        while True:
+            sequence += 1
+            with contextlib.suppress(Unavailable):
+                for entry in (await self._bus.store("OBJECTS").entries("Pod")).values():
+                    await self._say(json.loads(entry.value)["metadata"], sequence)
+            await asyncio.sleep(0.2)
+
+    async def _say(self, pod: dict[str, str], sequence: int) -> None:
+        event = LoadEvent(pod["namespace"], pod["name"], pod["uid"], sequence, snapshot=Snapshot(4))
+        await self._bus.signals.publish(self._bus.subjects.load(pod["namespace"], pod["name"]), encode(event))
+
+
 class Handlers:
     """One handlers process."""
 
@@ -89,7 +110,7 @@ class ControlPlane:
         self.bus = bus
         self.client = ClusterClient(bus, timeout_s=20)
         self._handlers: list[Handlers] = []
-        self._node: asyncio.Task[None] | None = None
+        self._node: list[asyncio.Task[None]] = []
 
     async def start_handlers(self) -> Handlers:
         """Returns when it works: it has found and removed a route that nobody made."""
@@ -103,14 +124,17 @@ class ControlPlane:
         await eventually(is_removed, timeout_s=10)
         return self._handlers[-1]
 
-    def start_node(self) -> None:
-        self._node = self._group.create_task(PretendNode(self.bus).run())
+    def start_node(self, *, agents: bool = True) -> None:
+        """Without `agents` nobody speaks for the Pods."""
+        self._node = [self._group.create_task(PretendNode(self.bus).run())]
+        if agents:
+            self._node.append(self._group.create_task(PretendAgents(self.bus).run()))
 
     def stop(self) -> None:
         for handlers in self._handlers:
             handlers.tell_to_stop()
-        if self._node is not None:
-            self._node.cancel()
+        for task in self._node:
+            task.cancel()
 
     async def names(self, kind: str) -> list[str]:
         entries = await self.bus.store("OBJECTS").entries(kind)

@@ -87,7 +87,7 @@ async def epoch(plane) -> int:
 
 async def test_a_mismatch_is_a_condition_that_outlives_its_dispatcher_and_its_reconciler(plane) -> None:
     first_handlers = await plane.start_handlers()
-    plane.start_node()
+    plane.start_node(agents=False)
     await plane.client.apply(MANIFESTS)
     async with telling_agent(plane) as agent:
         dispatcher = Dispatching(await plane.connect())

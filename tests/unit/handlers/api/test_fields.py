@@ -73,19 +73,27 @@ def parts_of(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 SCALARS = {name: (annotation, kind) for spec in WRITTEN_BY_PEOPLE for name, annotation, kind in scalars(spec)}
+NUMBERS = {name: annotation for name, (annotation, kind) in SCALARS.items() if kind is int}
+FLAGS = {name: annotation for name, (annotation, kind) in SCALARS.items() if kind is bool}
 
 
 def test_the_numbers_of_all_specs_are_found():
-    assert {"Backend.min_replicas", "Role.worker_replicas", "WorkloadPort.port", "TargetModel.weight"} <= SCALARS.keys()
+    assert {"Backend.min_replicas", "Role.worker_replicas", "WorkloadPort.port", "TargetModel.weight"} <= NUMBERS.keys()
+    assert "RolloutStrategy.paused" in FLAGS
 
 
-@pytest.mark.parametrize("name", sorted(SCALARS))
+@pytest.mark.parametrize("name", sorted(NUMBERS))
 @pytest.mark.parametrize("value", [True, "2", "yes", 2.5, 1.0])
 def test_no_number_is_made_of_what_is_none(name, value):
-    annotation, kind = SCALARS[name]
-    assert kind is int
     with pytest.raises(ValidationError):
-        TypeAdapter(annotation).validate_python(value)
+        TypeAdapter(NUMBERS[name]).validate_python(value)
+
+
+@pytest.mark.parametrize("name", sorted(FLAGS))
+@pytest.mark.parametrize("value", ["yes", "true", 1, 0.0])
+def test_no_flag_is_made_of_what_is_none(name, value):
+    with pytest.raises(ValidationError):
+        TypeAdapter(FLAGS[name]).validate_python(value)
 
 
 @pytest.mark.parametrize(("field", "kind"), [("controller", bool), ("block_owner_deletion", bool)])

@@ -41,7 +41,7 @@ class Place:
     async def __aenter__(self) -> Place:
         self.cluster = await LocalCluster.open(self.bus)
         serving = self.bus.store("SERVING")
-        self.loop = Loop(self.cluster, serving, self.bus.clock, lambda *_: [], agent_image="agent")
+        self.loop = Loop(self.cluster, serving, self.bus.clock, lambda *_: [], lambda _: {}, agent_image="agent")
         for resource in parse_manifests(SERVER):
             await self.cluster.apply(resource)
         return self

@@ -67,6 +67,9 @@ def test_the_agent_is_told_what_to_run_and_where_it_is(world):
         "MATRIXINFER_AGENT_ENGINE": "Simulated",
         "MATRIXINFER_AGENT_MODEL_URI": "",
         "MATRIXINFER_AGENT_SERVED_MODEL": "org/m",
+        "GROUP_SIZE": "1",
+        "ENTRY_ADDRESS": "m-a-1-server-0-0.default",
+        "WORKER_INDEX": "0",
         "X": "y",
     }
 
@@ -75,6 +78,7 @@ def test_pods_carry_the_labels_by_which_they_are_found(world):
     labels = world.one(Pod, "m-a-1-server-0-0").metadata.labels
     revision = labels.pop("matrixinfer.ai/revision")
     assert revision
+    assert labels.pop("matrixinfer.ai/role-revision") not in ("", revision)
     assert labels == {
         "matrixinfer.ai/model": "m",
         "matrixinfer.ai/backend": "a",

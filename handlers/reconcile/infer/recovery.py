@@ -1,0 +1,125 @@
+"""What failed, what goes with it, and how long it stays as it is before it is made anew. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from matrixinfer.handlers.api.conditions import find
+from matrixinfer.handlers.api.durations import seconds
+from matrixinfer.handlers.api.modelinfer import Failures, ModelInfer, RecoveryPolicy
+from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.api.times import timestamp, unix_seconds
+from matrixinfer.handlers.reconcile.infer.census import Census, Present, is_leaving
+from matrixinfer.handlers.reconcile.infer.places import Instance, Place
+
+FORGIVEN_AFTER_S = 3600.0
+
+RESTART_AND_UNREADY_S = 5.0
+"""A Pod that is unready because a container of it restarted became so at that time, give or take this much."""
+
+
+@dataclass
+class Recovered:
+    """`leaving` instances shall go, and so shall `alone`, Pods without their companions. `failures` is for the status;
+    `hopeless` names units that are left as they are. `waits_s`: when to look again."""
+
+    leaving: set[Instance] = field(default_factory=set)
+    alone: set[Place] = field(default_factory=set)
+    failures: tuple[Failures, ...] = ()
+    hopeless: list[str] = field(default_factory=list)
+    waits_s: list[float] = field(default_factory=list)
+
+
+def recovered(infer: ModelInfer, census: Census, *, is_new_template: bool, now: float) -> Recovered:
+    """`is_new_template`: what failed before says nothing of it."""
+    result = Recovered()
+    known = {one.unit: one for one in infer.status.failures if not is_new_template and not _is_forgiven(one, now)}
+    for unit, broken in _broken_units(infer, census).items():
+        before = known.get(unit)
+        count = before.count if before is not None else 0
+        if infer.spec.recovery.budget is not None and count >= infer.spec.recovery.budget:
+            result.hopeless.append(unit)
+            continue
+        wait_s = max(_still_kept_s(infer, pod, count, now) for pod in broken.failed.values())
+        if wait_s > 0:
+            result.waits_s.append(wait_s)
+            continue
+        known[unit] = Failures(unit=unit, count=count + 1, at=timestamp(now))
+        _retire(infer.spec.recovery_policy, census, broken.failed, result)
+    for present in census.instances():
+        _go_along(infer.spec.recovery_policy, census, present, result)
+    result.failures = tuple(sorted(known.values(), key=lambda one: one.unit))
+    return result
+
+
+@dataclass
+class _Broken:
+    failed: dict[Place, Pod] = field(default_factory=dict)
+
+
+def _broken_units(infer: ModelInfer, census: Census) -> dict[str, _Broken]:
+    units: dict[str, _Broken] = {}
+    for present in census.instances():
+        for place, pod in present.pods.items():
+            if not is_leaving(pod) and _has_failed(pod, has_companions=len(present.pods) > 1):
+                units.setdefault(_unit(infer.spec.recovery_policy, place), _Broken()).failed[place] = pod
+    return units
+
+
+def _unit(policy: RecoveryPolicy, place: Place) -> str:
+    match policy:
+        case RecoveryPolicy.GROUP:
+            return f"{place.group}"
+        case RecoveryPolicy.ROLE:
+            return f"{place.group}-{place.role}-{place.instance}"
+        case RecoveryPolicy.NONE:
+            return f"{place.group}-{place.role}-{place.instance}-{place.number}"
+
+
+def _has_failed(pod: Pod, *, has_companions: bool) -> bool:
+    """It ended; or one of its containers restarted without the engines of the other Pods, which cannot go on with it.
+    A restart that it has got over is none, and neither is unreadiness for another reason."""
+    return pod.has_ended or (has_companions and not pod.is_ready and _is_unready_by_restart(pod))
+
+
+def _is_unready_by_restart(pod: Pod) -> bool:
+    ready = find(pod.status.conditions, "Ready")
+    since = ready.last_transition_time if ready is not None else None
+    ends = [status.last_state.terminated for status in pod.status.container_statuses if status.restart_count]
+    ends_s = [unix_seconds(end.finished_at) for end in ends if end is not None and end.finished_at]
+    if not ends_s:
+        return False
+    return since is None or max(ends_s) >= unix_seconds(since) - RESTART_AND_UNREADY_S
+
+
+def _still_kept_s(infer: ModelInfer, pod: Pod, failures: int, now: float) -> float:
+    """Counted from its beginning: what ran long enough is made anew at once."""
+    recovery, created = infer.spec.recovery, pod.metadata.creation_timestamp
+    pause_s = min(seconds(recovery.max_backoff), seconds(recovery.backoff) * 2 ** min(failures, 30))
+    return pause_s - (now - unix_seconds(created)) if created else 0.0
+
+
+def _retire(policy: RecoveryPolicy, census: Census, failed: Iterable[Place], result: Recovered) -> None:
+    for place in failed:
+        match policy:
+            case RecoveryPolicy.GROUP:
+                result.leaving |= census.groups[place.group].keys()
+            case RecoveryPolicy.ROLE:
+                result.leaving.add(place.of)
+            case RecoveryPolicy.NONE:
+                result.alone.add(place)
+
+
+def _go_along(policy: RecoveryPolicy, census: Census, present: Present, result: Recovered) -> None:
+    """Where a Pod is going, for whatever reason, its companions go too."""
+    if not any(pod.is_terminating for pod in present.pods.values()):
+        return
+    if policy is RecoveryPolicy.ROLE:
+        result.leaving.add(present.instance)
+    elif policy is RecoveryPolicy.GROUP and not present.leaves:
+        result.leaving |= census.groups[present.instance.group].keys()
+
+
+def _is_forgiven(failures: Failures, now: float) -> bool:
+    return now - unix_seconds(failures.at) > FORGIVEN_AFTER_S

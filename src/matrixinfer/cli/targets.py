@@ -1,0 +1,78 @@
+"""`KIND/NAME` on the command line: an object that is read, changed and applied again."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from matrixinfer.cli.errors import CliError
+
+if TYPE_CHECKING:  # `--help` loads no part of the platform
+    from matrixinfer.bus.cluster_client import ClusterClient
+
+Manifest = dict[str, Any]
+TargetArgument = Annotated[str, typer.Argument(metavar="KIND/NAME", help="model/NAME or modelinfer/NAME.")]
+
+
+class Target(NamedTuple):
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()}/{self.name}"
+
+
+_KINDS = {
+    "model": "Model",
+    "models": "Model",
+    "modelinfer": "ModelInfer",
+    "modelinfers": "ModelInfer",
+    "mi": "ModelInfer",
+}
+
+
+def read_target(text: str) -> Target:
+    """Raises CliError for another kind than Model and ModelInfer."""
+    kind, separator, name = text.partition("/")
+    if not (separator and name and kind.lower() in _KINDS):
+        raise CliError(f"expected model/NAME or modelinfer/NAME, got {text!r}")
+    return Target(_KINDS[kind.lower()], name)
+
+
+async def found(client: ClusterClient, target: Target, namespace: str) -> Manifest:
+    manifest = await client.get(target.kind, namespace, target.name)
+    if manifest is None:
+        raise CliError(
+            f"there is no {target} in namespace {namespace!r}; `matrixinfer get {target.kind.lower()}` lists"
+        )
+    return manifest
+
+
+async def infers_of(client: ClusterClient, target: Target, namespace: str) -> list[Manifest]:
+    """The ModelInfer itself, or all of a Model."""
+    manifest = await found(client, target, namespace)
+    if target.kind == "ModelInfer":
+        return [manifest]
+    uid = manifest["metadata"]["uid"]
+    return [infer for infer in await client.list("ModelInfer", namespace) if owner_of(infer).get("uid") == uid]
+
+
+def owner_of(manifest: Manifest) -> Manifest:
+    owners: list[Manifest] = manifest["metadata"].get("ownerReferences", [])
+    return next((owner for owner in owners if owner.get("controller")), {})
+
+
+def check_free(manifest: Manifest, advice: str) -> None:
+    """What a Model made, it makes again as it was: raises CliError with the `advice` what to do instead."""
+    owner = owner_of(manifest)
+    if owner:
+        name = manifest["metadata"]["name"]
+        raise CliError(f"modelinfer/{name} is what {owner['kind']} {owner['name']} wants it to be: {advice}")
+
+
+async def apply(client: ClusterClient, manifest: Manifest, namespace: str) -> str:
+    """What became of it."""
+    (applied,) = await client.apply(json.dumps(manifest), namespace)
+    return applied.outcome
