@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from matrixinfer.handlers.api.patterns import DNS_LABEL, DNS_NAME, LABEL_VALUE
+from matrixinfer.handlers.api.rules import Rule, with_rules
 
 GROUP_VERSION = "matrixinfer.ai/v1alpha1"
 DEFAULT_NAMESPACE = "default"
@@ -42,7 +43,11 @@ class Part(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
         use_attribute_docstrings=True,
+        json_schema_extra=with_rules,
     )
+
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+    """What its validators say about several fields, in CEL."""
 
 
 class OwnerReference(Part):

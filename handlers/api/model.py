@@ -14,6 +14,7 @@ from matrixinfer.handlers.api.modelroute import ModelMatch
 from matrixinfer.handlers.api.patterns import MODEL_URI, SERVED_NAME
 from matrixinfer.handlers.api.pod import EnvVar
 from matrixinfer.handlers.api.rollout import RolloutStrategy
+from matrixinfer.handlers.api.rules import Rule
 from matrixinfer.handlers.api.tokenizer import Tokenizer
 
 LONGEST_CHILD_NAME = 40
@@ -32,6 +33,16 @@ NEEDS_WEIGHTS = frozenset({BackendType.LLAMA_CPP})
 
 
 class Backend(Part):
+    RULES = (
+        Rule(
+            "!has(self.maxReplicas) || self.maxReplicas >= self.minReplicas", "maxReplicas must be at least minReplicas"
+        ),
+        Rule(
+            "self.type != 'LlamaCpp' || (has(self.modelURI) && self.modelURI != '')",
+            "a backend of type LlamaCpp needs a modelURI, e.g. file://… or pypi://…",
+        ),
+    )
+
     name: DnsLabel
     """Part of the children's names: renaming a backend replaces it."""
 
@@ -73,6 +84,12 @@ class Backend(Part):
 
 
 class ModelSpec(Part):
+    RULES = (
+        Rule(
+            "self.backends.all(a, self.backends.exists_one(b, b.name == a.name))", "backends must have different names"
+        ),
+    )
+
     name: Annotated[str, Field(max_length=128, pattern=SERVED_NAME)] = ""
     """What clients write as `model`; empty: the object's own name."""
 
@@ -121,6 +138,16 @@ class ModelStatus(Part):
 
 
 class Model(Resource):
+    """Give me this model: each backend becomes a ModelInfer and a ModelServer, and one ModelRoute leads to all."""
+
+    RULES = (
+        Rule("!self.metadata.name.contains('.')", "metadata.name must not contain '.': it becomes part of pods' names"),
+        Rule(
+            f"self.spec.backends.all(b, size(self.metadata.name) + 1 + size(b.name) <= {LONGEST_CHILD_NAME})",
+            f"the names of the model and of a backend together may have at most {LONGEST_CHILD_NAME - 1} characters",
+        ),
+    )
+
     kind: Literal["Model"] = "Model"
     spec: ModelSpec
     status: ModelStatus = ModelStatus()

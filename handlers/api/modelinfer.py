@@ -12,6 +12,7 @@ from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource, Who
 from matrixinfer.handlers.api.patterns import ROLE_NAME
 from matrixinfer.handlers.api.pod import PodSpec
 from matrixinfer.handlers.api.rollout import Recovery, RolloutStrategy, resolved
+from matrixinfer.handlers.api.rules import Rule
 
 LONGEST_POD_NAME = 63
 MOST_PODS = 2000
@@ -39,6 +40,8 @@ class PodTemplate(Part):
 
 
 class Role(Part):
+    RULES = (Rule("self.workerReplicas == 0 || has(self.workerTemplate)", "workerReplicas needs a workerTemplate"),)
+
     name: RoleName
     replicas: Annotated[Whole, Field(ge=0)] = 1
     """Instances of this role in each group."""
@@ -64,6 +67,8 @@ class Role(Part):
 
 
 class InferGroupTemplate(Part):
+    RULES = (Rule("self.roles.all(a, self.roles.exists_one(b, b.name == a.name))", "roles must have different names"),)
+
     roles: Annotated[tuple[Role, ...], Field(min_length=1, max_length=16)]
 
     @model_validator(mode="after")
@@ -149,6 +154,20 @@ class ModelInferStatus(Part):
 
 
 class ModelInfer(Resource):
+    """A number of equal groups of pods; each group has roles, each role has replicas of entry and workers."""
+
+    RULES = (
+        Rule("!self.metadata.name.contains('.')", "metadata.name must not contain '.': it becomes part of pods' names"),
+        Rule(
+            "self.spec.template.roles.all(r, size(self.metadata.name) + size(r.name) + 4"
+            " + size(string(r.workerReplicas))"
+            " + size(string(self.spec.replicas > 0 ? self.spec.replicas - 1 : 0))"
+            f" + size(string(r.replicas > 0 ? r.replicas - 1 : 0)) <= {LONGEST_POD_NAME})",
+            f"pods would have names of more than {LONGEST_POD_NAME} characters: choose shorter ones for the ModelInfer "
+            "and its roles",
+        ),
+    )
+
     kind: Literal["ModelInfer"] = "ModelInfer"
     spec: ModelInferSpec
     status: ModelInferStatus = ModelInferStatus()

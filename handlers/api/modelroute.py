@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from matrixinfer.handlers.api.durations import Duration
 from matrixinfer.handlers.api.meta import Condition, DnsName, Part, Resource, Whole
+from matrixinfer.handlers.api.rules import Rule
 
 
 class StringMatch(Part):
@@ -31,6 +32,8 @@ class TargetModel(Part):
 
 
 class RouteRule(Part):
+    RULES = (Rule("self.targetModels.exists(t, t.weight > 0)", "at least one of targetModels needs a weight above 0"),)
+
     name: str = ""
     model_match: ModelMatch = ModelMatch()
     target_models: Annotated[tuple[TargetModel, ...], Field(min_length=1, max_length=16)]
@@ -43,6 +46,13 @@ class RouteRule(Part):
 
 
 class ModelRouteSpec(Part):
+    RULES = (
+        Rule(
+            "(has(self.modelName) && self.modelName != '') || (has(self.loraAdapters) && size(self.loraAdapters) > 0)",
+            "modelName or loraAdapters must be set: nobody could ask for this route",
+        ),
+    )
+
     model_name: str = ""
     lora_adapters: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=1000)] = ()
     """Names of adapters for which this route answers too."""
@@ -67,6 +77,8 @@ class ModelRouteStatus(Part):
 
 
 class ModelRoute(Resource):
+    """Which requests for a model go to which pools, and in which shares."""
+
     kind: Literal["ModelRoute"] = "ModelRoute"
     spec: ModelRouteSpec
     status: ModelRouteStatus = ModelRouteStatus()

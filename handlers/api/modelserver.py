@@ -69,6 +69,8 @@ class ModelServerStatus(Part):
 
 
 class ModelServer(Resource):
+    """A pool of pods that serve one model, chosen by their labels."""
+
     kind: Literal["ModelServer"] = "ModelServer"
     spec: ModelServerSpec
     status: ModelServerStatus = ModelServerStatus()

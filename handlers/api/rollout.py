@@ -10,6 +10,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 from matrixinfer.handlers.api.durations import Duration, seconds
 from matrixinfer.handlers.api.meta import Flag, Part, Whole
 from matrixinfer.handlers.api.patterns import ROLE_NAME
+from matrixinfer.handlers.api.rules import Rule
 from matrixinfer.handlers.api.sentences import shown
 
 
@@ -48,6 +49,17 @@ class RollingUpdate(Part):
 
 
 class RolloutStrategy(Part):
+    RULES = (
+        Rule(
+            "!has(self.roleOrder) || size(self.roleOrder) == 0 || self.type == 'RoleRollingUpdate'",
+            "roleOrder is for type RoleRollingUpdate: whole groups have all their roles at once",
+        ),
+        Rule(
+            "!has(self.roleOrder) || self.roleOrder.all(a, self.roleOrder.exists_one(b, b == a))",
+            "roleOrder must name each role once",
+        ),
+    )
+
     type: Literal["InferGroupRollingUpdate", "RoleRollingUpdate"] = "InferGroupRollingUpdate"
     """What is replaced at a time: a whole group when any of its roles has changed, or an instance of a role that has.
     For roles, the numbers below are of each role in each group."""
@@ -57,7 +69,9 @@ class RolloutStrategy(Part):
     paused: Flag = False
     """Nothing more is replaced until this is false again. Scaling and recovery go on, each with its own template."""
 
-    role_order: tuple[Annotated[str, Field(max_length=12, pattern=ROLE_NAME)], ...] = ()
+    role_order: Annotated[
+        tuple[Annotated[str, Field(max_length=12, pattern=ROLE_NAME)], ...], Field(max_length=16)
+    ] = ()
     """For `RoleRollingUpdate`: these roles one after the other, each when the one before it is done, then the rest."""
 
     @property
@@ -75,6 +89,8 @@ class RolloutStrategy(Part):
 
 class Recovery(Part):
     """How soon and how often what failed is made anew. It counts as well again after an hour without a failure."""
+
+    RULES = (Rule("duration(self.backoff) <= duration(self.maxBackoff)", "maxBackoff must be at least backoff"),)
 
     backoff: Duration = "10s"
     """The first pause; each failure in a row doubles it."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from matrixinfer.cli import chat, doctor, explain, objects, parts, replay, rollout, scale, simulate, start
+from matrixinfer.cli import chat, crds, doctor, explain, objects, parts, replay, rollout, scale, simulate, start
 from matrixinfer.cli.errors import readable
 
 
@@ -63,5 +63,5 @@ def root(
     logging.getLogger("matrixinfer").addHandler(logging.NullHandler())
 
 
-for group in (start, chat, objects, scale, rollout, explain, replay, doctor, simulate, parts):
+for group in (start, chat, objects, scale, rollout, crds, explain, replay, doctor, simulate, parts):
     group.register(app)
