@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from matrixinfer.handlers.api.event import Event
 from matrixinfer.handlers.api.meta import Resource
 from matrixinfer.handlers.api.model import Model
 from matrixinfer.handlers.api.modelinfer import ModelInfer
@@ -39,6 +40,7 @@ KINDS: dict[str, Kind] = {
         Kind(ModelRoute, "modelroutes", ("mr",)),
         Kind(ModelInfer, "modelinfers", ("mi",)),
         Kind(Pod, "pods", ("po",), is_graceful=True),
+        Kind(Event, "events", ("ev",)),
     )
 }
 

@@ -13,6 +13,7 @@ from matrixinfer.handlers.errors import Conflicted
 Body = dict[str, Any]
 
 _OURS = ("labels", "annotations", "ownerReferences")
+_NOT_CONTENT = ("apiVersion", "kind", "metadata", "status")
 
 
 def created(desired: Body, *, uid: str, now: float) -> Body:
@@ -27,12 +28,13 @@ def applied(current: Body, desired: Body) -> Body:
     here = current["metadata"]
     if "deletionTimestamp" in here:
         raise Conflicted(f"{named(current)} is being deleted; apply it again when it is gone")
-    spec = _spec(current, desired)
+    content = _content(current, desired)
     filled = {name: value for name, value in here.items() if name not in _OURS}
     metadata = _own_metadata(desired) | filled
-    if spec != current["spec"]:
+    if content != content_of(current):
         metadata["generation"] = here["generation"] + 1
-    after = current | {"apiVersion": desired["apiVersion"], "metadata": metadata, "spec": spec}
+    kept = {"status": current["status"]} if "status" in current else {}
+    after = {"apiVersion": desired["apiVersion"], "kind": current["kind"], "metadata": metadata} | content | kept
     return current if after == current else after
 
 
@@ -45,7 +47,7 @@ def marked_deleted(current: Body, *, now: float) -> Body:
     """Gone for its owners, still there for who runs it."""
     if "deletionTimestamp" in current["metadata"]:
         return current
-    grace_s = current["spec"].get("terminationGracePeriodSeconds", 30)
+    grace_s = current.get("spec", {}).get("terminationGracePeriodSeconds", 30)
     mark = {"deletionTimestamp": timestamp(now + grace_s), "deletionGracePeriodSeconds": grace_s}
     return current | {"metadata": current["metadata"] | mark}
 
@@ -61,16 +63,21 @@ def named(body: Body) -> str:
     return f"{body['kind']} {body['metadata']['namespace']}/{body['metadata']['name']}"
 
 
-def _spec(current: Body, desired: Body) -> Body:
-    spec: Body = desired["spec"]
+def content_of(body: Body) -> Body:
+    """The spec, or what a kind without one has in its place: the `data` of a ControllerRevision."""
+    return {name: value for name, value in body.items() if name not in _NOT_CONTENT}
+
+
+def _content(current: Body, desired: Body) -> Body:
+    content = content_of(desired)
     if current["kind"] != "Pod":
-        return spec
+        return content
     assigned = current["spec"].get("nodeName")
     if assigned:
-        spec = spec | {"nodeName": assigned}
-    if spec != current["spec"]:
+        content = {"spec": content["spec"] | {"nodeName": assigned}}
+    if content != content_of(current):
         raise Conflicted(f"the spec of {named(current)} cannot change; delete it and apply it anew")
-    return spec
+    return content
 
 
 def _own_metadata(desired: Body) -> Body:

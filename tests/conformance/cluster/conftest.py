@@ -15,6 +15,7 @@ from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import SystemClock
 from matrixinfer.bus.contracts.cluster import object_key
 from matrixinfer.bus.memory import MemoryBroker
+from matrixinfer.handlers.api.event import Event
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
 from matrixinfer.handlers.cluster.local.garbage import GarbageCollector
 from matrixinfer.handlers.cluster.port import Cluster
@@ -38,6 +39,10 @@ class Playground(Protocol):
         """The Pod's processes ended: its object goes."""
         ...
 
+    async def events(self, namespace: str) -> list[Event]:
+        """As a person would list them."""
+        ...
+
 
 class LocalPlayground:
     def __init__(self, here: LocalCluster, there: LocalCluster, bus: Bus) -> None:
@@ -54,6 +59,9 @@ class LocalPlayground:
 
     async def ended(self, namespace: str, pod: str) -> None:
         await self._objects.delete(object_key("Pod", namespace, pod))
+
+    async def events(self, namespace: str) -> list[Event]:
+        return self.here.list(Event, namespace)
 
 
 @contextlib.asynccontextmanager

@@ -84,7 +84,10 @@ def test_what_only_the_cluster_can_say_is_left_out():
         ("a: [", "not YAML"),
         ("", "no objects: the text holds no YAML document"),
         ("3", "document 1: expected an object with apiVersion, kind and metadata, got 3"),
-        ("kind: Foo", "document 1: kind: expected one of Model, ModelInfer, ModelRoute, ModelServer, Pod, got 'Foo'"),
+        (
+            "kind: Foo",
+            "document 1: kind: expected one of Event, Model, ModelInfer, ModelRoute, ModelServer, Pod, got 'Foo'",
+        ),
         (
             MODEL.replace("matrixinfer.ai/v1alpha1", "v1"),
             "document 1: apiVersion: expected 'matrixinfer.ai/v1alpha1' for a Model, got 'v1'",
@@ -190,7 +193,7 @@ def test_a_kind_is_found_by_any_of_its_names(name, kind):
 
 
 def test_an_unknown_kind_is_refused_with_what_there_is():
-    with pytest.raises(BadManifest, match="unknown kind 'deployments'; expected one of Model, ModelInfer"):
+    with pytest.raises(BadManifest, match="unknown kind 'deployments'; expected one of Event, Model, ModelInfer"):
         find_kind("deployments")
 
 
