@@ -35,14 +35,13 @@ class Cached:
 
 
 def read(kind: str, place: str, body: dict[str, Any], revision: int) -> Cached:
-    """`body` as an object of `kind`; what cannot be read is kept with its problem, and logged once, here. `place` is
-    `namespace/name`, for people."""
+    """`body` as an object of `kind`; what cannot be read is kept with its problem. `place` is `namespace/name`, for
+    people."""
     try:
         body["metadata"]["resourceVersion"] = str(revision)
         resource = KINDS[kind].type.read(body)
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         problem = f"{kind} {place} cannot be read by this version: {error}"
-        logger.error("%s", problem)
         metadata = body.get("metadata") if isinstance(body, dict) else None
         return Cached(revision, None, problem, str((metadata or {}).get("uid", "")))
     return Cached(revision, resource, "", resource.metadata.uid)
@@ -68,8 +67,10 @@ class Known:
                 yield resource
 
     def put(self, kind: str, key: str, cached: Cached | None) -> None:
-        """As it is from now on (None: gone); who watches hears of it."""
+        """As it is from now on (None: gone); who watches hears of it. A problem is logged when it is new."""
         held = self._kinds[kind].pop(key, None)
+        if cached is not None and cached.problem and (held is None or held.problem != cached.problem):
+            logger.error("%s", cached.problem)
         if cached is not None:
             self._kinds[kind][key] = cached
         after = cached.resource if cached is not None else None

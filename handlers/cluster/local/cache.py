@@ -11,7 +11,6 @@ Where no write of ours is open the watch is right, whatever the revision: a buck
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 
 from matrixinfer.bus.ports.store import Change, Entry
@@ -19,8 +18,6 @@ from matrixinfer.bus.subjects import parse_key
 from matrixinfer.handlers.api.registry import KINDS
 from matrixinfer.handlers.cluster import known
 from matrixinfer.handlers.cluster.known import Cached, Known, Seen
-
-logger = logging.getLogger("matrixinfer.handlers.cluster.local.cache")
 
 
 class Cache(Known):
@@ -104,9 +101,7 @@ def read(entry: Entry) -> Cached:
     try:
         body = json.loads(entry.value)
     except ValueError as error:
-        problem = f"{kind} {place} cannot be read by this version: {error}"
-        logger.error("%s", problem)
-        return Cached(entry.revision, None, problem)
+        return Cached(entry.revision, None, f"{kind} {place} cannot be read by this version: {error}")
     return known.read(kind, place, body, entry.revision)
 
 
