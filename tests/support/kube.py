@@ -23,6 +23,8 @@ from typing import Any
 
 import matrixinfer.reaper
 from matrixinfer.bus.server.record import free_port
+from matrixinfer.handlers.api.registry import KINDS
+from matrixinfer.handlers.cluster.kubernetes.requests import collection_path
 from support.kube_certificates import make_certificates
 
 ASSETS = "KUBEBUILDER_ASSETS"
@@ -30,6 +32,7 @@ PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "apiextensions-
 START_S = 120.0
 GROUP, VERSION = "matrixinfer.ai", "v1alpha1"
 CONTROLLERS = "*,-nodeipam,-nodelifecycle,-cloud-node-lifecycle,-route,-service,-persistentvolume-binder,-attachdetach"
+NAMESPACES = ("default", "one", "two")
 RESOURCES = "customresourcedefinitions"
 Body = dict[str, Any]
 
@@ -77,9 +80,9 @@ class ControlPlane:
             self.ask("POST", f"/apis/apiextensions.k8s.io/v1/{RESOURCES}", crd, port=self.crd_port)
         self._put_behind_the_aggregator()
         self._start_manager()
-        for namespace in ("one", "two"):
+        for namespace in NAMESPACES[1:]:
             self.ask("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
-        for namespace in ("default", "one", "two"):  # no Pod is admitted before
+        for namespace in NAMESPACES:  # no Pod is admitted before
             self._until_answers(f"/api/v1/namespaces/{namespace}/serviceaccounts/default")
 
     def stop(self) -> None:
@@ -102,6 +105,15 @@ class ControlPlane:
         """etcd throws away every version but the newest: a watch or a list from an older one is answered with 410."""
         status = self._etcd("/v3/maintenance/status", {})
         self._etcd("/v3/kv/compaction", {"revision": status["header"]["revision"], "physical": True})
+
+    # -- between two tests
+    def empty(self) -> None:
+        """No object of a test before is left."""
+        for namespace in NAMESPACES:
+            for kind in KINDS.values():
+                path = collection_path(kind, namespace)
+                self.ask("DELETE", f"{path}?gracePeriodSeconds=0")
+                until(lambda path=path: not self.ask("GET", path)["items"], f"{path} is empty")
 
     # -- talking to it
     def ask(self, method: str, path: str, body: Body | None = None, *, port: int | None = None) -> Body:
