@@ -1,11 +1,13 @@
 """A real Kubernetes control plane on loopback: etcd, kube-apiserver, the CRD server (CEL) behind its aggregator, and
-the controller-manager, from the folder that KUBEBUILDER_ASSETS names. Whatever becomes of the tests, the reaper ends it.
+the controller-manager, from the folder that KUBEBUILDER_ASSETS names. Whatever becomes of the tests, the reaper ends
+them.
 
 Without those programs `missing()` says what is lacking, and the tests that need them are skipped, with that reason.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import secrets
@@ -95,11 +97,20 @@ class ControlPlane:
             process.wait()
 
     # -- faults
-    def stop_api_server(self) -> None:
+    def kill(self, program: str) -> None:
         """As a crash would."""
-        process = self._processes.pop("kube-apiserver")
+        process = self._processes.pop(program)
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+    def restart_servers(self) -> None:
+        """Both that serve objects; what they remembered of the past they read from etcd again."""
+        for program in ("apiextensions-apiserver", "kube-apiserver"):
+            if program in self._processes:
+                self.kill(program)
+        self.start_api_server()
+        self._start_crd_server()
+        self._until_answers(f"/apis/{GROUP}/{VERSION}/models")
 
     def forget_the_past(self) -> None:
         """etcd throws away every version but the newest: a watch or a list from an older one is answered with 410."""
@@ -113,7 +124,10 @@ class ControlPlane:
             for kind in KINDS.values():
                 path = collection_path(kind, namespace)
                 self.ask("DELETE", f"{path}?gracePeriodSeconds=0")
-                until(lambda path=path: not self.ask("GET", path)["items"], f"{path} is empty")
+                until(functools.partial(self._is_empty, path), f"{path} is empty")
+
+    def _is_empty(self, path: str) -> bool:
+        return not self.ask("GET", path)["items"]
 
     # -- talking to it
     def ask(self, method: str, path: str, body: Body | None = None, *, port: int | None = None) -> Body:
@@ -264,7 +278,7 @@ class ControlPlane:
                 raise AssertionError(f"{program} ended with {process.returncode}: {log[-2000:]}")
         try:
             self.ask("GET", path, port=port)
-        except (OSError, urllib.error.URLError):
+        except OSError:
             return False
         return True
 

@@ -24,10 +24,18 @@ def _certificate(folder: Path, name: str, subject: str, *, names: str = "") -> N
     key, request, certificate = (folder / f"{name}.{ending}" for ending in ("key", "csr", "crt"))
     _key(key)
     _openssl("req", "-new", "-key", key, "-subj", f"/CN={subject}", "-out", request)
-    signing = ["-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", DAYS]
+    signing: list[str | Path] = [
+        "-CA",
+        folder / "ca.crt",
+        "-CAkey",
+        folder / "ca.key",
+        "-CAcreateserial",
+        "-days",
+        DAYS,
+    ]
     extensions = folder / f"{name}.ext"
     extensions.write_text(f"subjectAltName={names}\n" if names else "")
-    _openssl("x509", "-req", "-in", request, *signing, "-out", certificate, "-extfile", extensions)
+    _openssl("x509", "-req", "-in", request, *signing, "-days", DAYS, "-out", certificate, "-extfile", extensions)
 
 
 def _key(path: Path) -> None:

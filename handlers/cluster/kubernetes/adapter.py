@@ -90,9 +90,24 @@ class KubernetesCluster:
         return self._written(resource, body)
 
     async def update_status(self, resource: R) -> R:
+        """In the status of a custom resource the API server does not look at the uid, but it does at the version: it is
+        told one that was seen of that very uid."""
         path = requests.path_of(resource, "status")
         query = {"fieldManager": requests.STATUS_MANAGER, "force": "true"}
-        return self._written(resource, await self._patch(path, query, requests.status_body(resource), resource))
+        version = self._held_version(resource)
+        for _ in range(ATTEMPTS):
+            version = version or await self._version_now(resource)
+            try:
+                body = await self.connection.call(
+                    "PATCH", path, query, requests.status_body(resource, version), requests.APPLY
+                )
+            except Refused as refusal:
+                if refusal.status != 409:
+                    raise _meaning(refusal, resource) from refusal
+                version = ""
+            else:
+                return self._written(resource, body)
+        raise Conflicted(f"{_named(resource)} changes too often for its status to be written; try again")
 
     async def delete(self, kind: type[Resource], namespace: str, name: str, *, uid: str | None = None) -> bool:
         path = requests.object_path(KINDS[kind.__name__], namespace, name)
@@ -134,6 +149,23 @@ class KubernetesCluster:
                     raise _meaning(refusal, resource) from refusal
         raise AssertionError
 
+    def _held_version(self, resource: Resource) -> str:
+        _, namespace, name = resource.key
+        held = self._cache.get(resource.kind, key_of(namespace, name))
+        return str(held.revision) if held is not None and held.uid == resource.metadata.uid else ""
+
+    async def _version_now(self, resource: Resource) -> str:
+        """Asked of the server; raises NotFound, and Conflicted for another uid."""
+        try:
+            body = await self.connection.call("GET", requests.path_of(resource))
+        except Refused as refusal:
+            raise _meaning(refusal, resource) from refusal
+        uid, met = resource.metadata.uid, body["metadata"]["uid"]
+        if uid and met != uid:
+            raise Conflicted(f"{_named(resource)} is another object now: expected uid {uid}, met {met}")
+        version: str = body["metadata"]["resourceVersion"]
+        return version
+
     def _written(self, resource: R, body: dict[str, Any]) -> R:
         return cast(R, self._cache.wrote(resource.kind, body).readable())
 
@@ -156,7 +188,7 @@ def _meaning(refusal: Refused, resource: Resource) -> ClusterError:
     """The port's word for what the server said."""
     if refusal.status == 404:
         return NotFound(f"{_named(resource)} is not there: {refusal.message}")
-    if refusal.status == 409:
+    if refusal.status == 409 or (refusal.status == 422 and "metadata.uid" in refusal.message):
         return Conflicted(f"{_named(resource)} is another object now, or changes too often: {refusal.message}")
     if refusal.status == 422 and resource.kind == "Pod":
         return Conflicted(

@@ -44,13 +44,14 @@ def applied_body(resource: Resource) -> Body:
     return body
 
 
-def status_body(resource: Resource) -> Body:
+def status_body(resource: Resource, version: str) -> Body:
+    """The server refuses it for another version of the object."""
     body = resource.to_json()
     named = {name: value for name, value in body["metadata"].items() if name in ("name", "namespace", "uid") and value}
     return {
         "apiVersion": body["apiVersion"],
         "kind": body["kind"],
-        "metadata": named,
+        "metadata": named | {"resourceVersion": version},
         "status": body.get("status", {}),
     }
 
