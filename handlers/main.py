@@ -53,8 +53,8 @@ async def _control_plane(settings: HandlersSettings, bus: Bus, bus_settings: Bus
 
 
 async def _cluster(settings: HandlersSettings, bus: Bus) -> tuple[Cluster, Jobs]:
-    """The cluster that was asked for, and what keeps it going. Kubernetes has a door and a garbage collector of its own;
-    the client's library is imported only for it."""
+    """The cluster that was asked for, and what keeps it going. Kubernetes has its own door and garbage collector; the
+    client's library is imported only for it."""
     if settings.cluster == "kubernetes":
         from matrixinfer.handlers.cluster.kubernetes.adapter import KubernetesCluster
 

@@ -35,6 +35,7 @@ async def running(cluster: KubernetesCluster) -> AsyncIterator[None]:
         assert not task.done()
     finally:
         await end([task])
+        await cluster.close()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from matrixinfer.handlers.api.event import Event
 from matrixinfer.handlers.api.meta import Resource
 from matrixinfer.handlers.api.registry import KINDS
 from matrixinfer.handlers.cluster.events import event_about
+from matrixinfer.handlers.cluster.known import Cached
 from matrixinfer.handlers.cluster.kubernetes import requests
 from matrixinfer.handlers.cluster.kubernetes.cache import Cache, key_of
 from matrixinfer.handlers.cluster.kubernetes.connection import Connection
@@ -111,6 +112,7 @@ class KubernetesCluster:
 
     async def delete(self, kind: type[Resource], namespace: str, name: str, *, uid: str | None = None) -> bool:
         path = requests.object_path(KINDS[kind.__name__], namespace, name)
+        before = self._cache.get(kind.__name__, key_of(namespace, name))
         try:
             answer = await self.connection.call("DELETE", path, body=requests.delete_options(uid))
         except Refused as refusal:
@@ -120,7 +122,7 @@ class KubernetesCluster:
                 message = f"{kind.__name__} {namespace}/{name} is another object now: expected uid {uid}"
                 raise Conflicted(f"{message} ({refusal.message})") from refusal
             raise
-        self._took_away(kind.__name__, key_of(namespace, name), answer)
+        self._took_away(kind.__name__, key_of(namespace, name), answer, before)
         return True
 
     async def reaches(self, kind: type[Resource], resource_version: str, timeout_s: float) -> bool:
@@ -169,14 +171,14 @@ class KubernetesCluster:
     def _written(self, resource: R, body: dict[str, Any]) -> R:
         return cast(R, self._cache.wrote(resource.kind, body).readable())
 
-    def _took_away(self, kind: str, key: str, answer: dict[str, Any]) -> None:
+    def _took_away(self, kind: str, key: str, answer: dict[str, Any], before: Cached | None) -> None:
         if requests.is_still_there(answer):
             self._cache.wrote(kind, answer)
             return
         is_status = answer.get("kind") == "Status"
         uid = answer.get("details", {}).get("uid") if is_status else answer["metadata"].get("uid")
         if uid:
-            self._cache.deleted(kind, key, uid)
+            self._cache.deleted(kind, key, uid, before)
 
     def _followed(self, kind: type[Resource]) -> str:
         if kind.__name__ not in self._reflectors:

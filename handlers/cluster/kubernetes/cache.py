@@ -3,7 +3,7 @@
 A later version of an object has a larger number, from whichever answer it comes, so the largest is believed:
 
     we apply: r12 ──► cache holds r12 ──► the watch brings r11 (older: ignored) ──► r12 (known) ──► r13
-    we delete uid u ──► cache empty, grave of u ──► the watch brings u at r12 (dead: ignored) ──► u is gone (grave too)
+    we delete uid u ──► cache empty, grave of u ──► the watch brings u at r12 (dead: ignored) ──► DELETED u, no grave
 
 A list is as of one version L: an object that it lacks is gone, unless we hold a version of it that is later than L.
 """
@@ -27,12 +27,12 @@ class Cache(Known):
     def __init__(self) -> None:
         super().__init__()
         self.seen = {kind: Seen() for kind in KINDS}
-        self._graves: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
+        self._graves: dict[str, set[str]] = {kind: set() for kind in KINDS}
 
     # -- what the reflector brings
     def graves(self, kind: str) -> frozenset[str]:
         """Taken before a list is begun, given to `listed` when it has come."""
-        return frozenset(self._graves[kind].values())
+        return frozenset(self._graves[kind])
 
     def listed(self, kind: str, bodies: Iterable[dict[str, Any]], revision: int, graves: frozenset[str]) -> None:
         """Everything there is, as of `revision`. A lower one than was seen before is a store that was put back: then it
@@ -46,8 +46,7 @@ class Cache(Known):
         for key, body in found.items():
             self._believe(kind, key, body, is_right=is_put_back)
         living = {body["metadata"]["uid"] for body in found.values()}
-        dead = {key: uid for key, uid in self._graves[kind].items() if uid in living or uid not in graves}
-        self._graves[kind] = {} if is_put_back else dead
+        self._graves[kind] = set() if is_put_back else {u for u in self._graves[kind] if u in living or u not in graves}
         if is_put_back:
             self.seen[kind].starts_again(revision)
         self.seen[kind].reached(revision)
@@ -66,10 +65,11 @@ class Cache(Known):
         """The answer to a write; returns it as it is read."""
         return self._believe(kind, _key(body), body)
 
-    def deleted(self, kind: str, key: str, uid: str) -> None:
+    def deleted(self, kind: str, key: str, uid: str, before: Cached | None) -> None:
+        """`before` is what was held when the delete was sent: if that was another uid, its end came earlier still."""
         held = self.get(kind, key)
-        self._graves[kind][key] = uid
-        if held is not None and held.uid == uid:
+        self._graves[kind] |= {uid} if before is None else {uid, before.uid}
+        if held is not None and held.uid in self._graves[kind]:
             self.put(kind, key, None)
 
     def _believe(self, kind: str, key: str, body: dict[str, Any], *, is_right: bool = False) -> Cached:
@@ -79,7 +79,7 @@ class Cache(Known):
         if held is not None and held.revision == revision:
             return held
         cached = read(kind, key, body, revision)
-        if not is_news or (self._graves[kind].get(key) == cached.uid and not is_right):
+        if not is_news or (cached.uid in self._graves[kind] and not is_right):
             return cached
         if held is not None and held.uid != cached.uid:
             self.put(kind, key, None)  # another object of this name: the former's end was missed
@@ -88,8 +88,7 @@ class Cache(Known):
 
     def _saw_the_end(self, kind: str, body: Body) -> None:
         key, uid = _key(body), body["metadata"]["uid"]
-        if self._graves[kind].get(key) == uid:
-            del self._graves[kind][key]
+        self._graves[kind].discard(uid)
         held = self.get(kind, key)
         if held is not None and held.uid == uid:
             self.put(kind, key, None)

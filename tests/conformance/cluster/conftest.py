@@ -114,6 +114,8 @@ async def kubernetes(plane: ControlPlane) -> AsyncIterator[KubernetesPlayground]
         yield KubernetesPlayground(clusters[0], clusters[1], plane)
     finally:
         await end(tasks)
+        for cluster in clusters:
+            await cluster.close()
 
 
 @pytest.fixture(params=["local, memory bus", "local, nats-server", "kubernetes"])
