@@ -58,12 +58,12 @@ class ControlPlane:
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._token = secrets.token_hex(16)
-        self._house = secrets.token_hex(8)
+        self.house = secrets.token_hex(8)
         self.etcd_port, self._peer_port, self.port, self.crd_port = (free_port() for _ in range(4))
         self._manager_port = free_port()
         self.kubeconfig = folder / "kubeconfig"
         self._reaper = subprocess.Popen(
-            [sys.executable, matrixinfer.reaper.__file__, self._house], stdin=subprocess.PIPE, start_new_session=True
+            [sys.executable, matrixinfer.reaper.__file__, self.house], stdin=subprocess.PIPE, start_new_session=True
         )
 
     @property
@@ -75,7 +75,7 @@ class ControlPlane:
         make_certificates(self._folder / "certs")
         (self._folder / "tokens.csv").write_text(f'{self._token},admin,admin,"system:masters"\n')
         self._write_kubeconfig(self.kubeconfig, self.port)
-        self._start_etcd()
+        self.start_etcd()
         self.start_api_server()
         self._start_crd_server()
         for crd in crds:
@@ -150,7 +150,7 @@ class ControlPlane:
         return parsed
 
     # -- the programs
-    def _start_etcd(self) -> None:
+    def start_etcd(self) -> None:
         url, peers = f"http://127.0.0.1:{self.etcd_port}", f"http://127.0.0.1:{self._peer_port}"
         self._run(
             "etcd",
@@ -262,7 +262,7 @@ class ControlPlane:
         return path
 
     def _run(self, program: str, *arguments: str) -> None:
-        environment = os.environ | {matrixinfer.reaper.MARKER: self._house}
+        environment = os.environ | {matrixinfer.reaper.MARKER: self.house}
         with (self._folder / f"{program}.log").open("ab") as log:
             self._processes[program] = subprocess.Popen(
                 [str(self._programs / program), *arguments], stdout=log, stderr=log, env=environment
