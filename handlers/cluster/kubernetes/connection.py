@@ -11,8 +11,9 @@ import logging
 import os
 import random
 import socket
+import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ REQUEST_S = 30.0
 CONNECT_S = 10.0
 ATTEMPTS = 5
 """Of one request that the server turned away unread because it has too much to do (429)."""
+CLOSING_TURNS = 100
 _BROKEN = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
 
@@ -50,8 +52,10 @@ class Connection:
     def __init__(self, api: client.ApiClient, clock: Clock) -> None:
         self._api = api
         self._clock = clock
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._is_closed = False
         self._connector = aiohttp.TCPConnector(
-            limit=0, ssl=api.rest_client.ssl_context, socket_factory=_kept_alive_socket
+            limit=0, ssl=api.rest_client.ssl_context, socket_factory=self._new_socket
         )
         api.configuration.client_session_kwargs = {"connector": self._connector}
         self.requests: Counter[str] = Counter()
@@ -78,10 +82,14 @@ class Connection:
         return cls(client.ApiClient(configuration), clock)
 
     async def close(self) -> None:
-        """Safe to call twice."""
+        """Safe to call twice; what is asked afterwards is answered with Unavailable."""
+        self._is_closed = True
         await self._api.close()
         await self._connector.close()
-        await asyncio.sleep(0)  # sockets that were aborted are closed in the next turn of the loop
+        for _ in range(CLOSING_TURNS):  # TLS says goodbye on the connections of requests that were cancelled
+            if all(made.fileno() < 0 for made in self._sockets):
+                return
+            await asyncio.sleep(0.01)
 
     async def call(
         self,
@@ -109,9 +117,9 @@ class Connection:
                 await self._clock.sleep(backoff.failed(random.random(), refusal.retry_after_s))
         raise AssertionError
 
-    async def lines(self, path: str, query: Mapping[str, str], *, silent_s: float) -> AsyncIterator[bytes]:
-        """An answer line by line, as it comes, however long a line is. Raises Refused, and Unavailable when the
-        connection breaks or says nothing for so long."""
+    async def lines(self, path: str, query: Mapping[str, str], *, silent_s: float) -> AsyncGenerator[bytes, None]:
+        """An answer line by line, as it comes, however long a line is; `aclose` it. Raises Refused, and Unavailable when
+        the connection breaks or says nothing for so long."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silent_s)
         try:
             response = await self._send(_Request("GET", path, query, is_watch=True), timeout)
@@ -139,7 +147,14 @@ class Connection:
         answer: dict[str, Any] = json.loads(data)
         return answer
 
+    def _new_socket(self, address: tuple[Any, ...]) -> socket.socket:
+        made = _kept_alive_socket(address)
+        self._sockets.add(made)
+        return made
+
     async def _send(self, request: _Request, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        if self._is_closed:
+            raise Unavailable("the connection to the API server was closed by this process")
         self.requests["WATCH" if request.is_watch else request.method] += 1
         serialized = await self._api.param_serialize(
             request.method,

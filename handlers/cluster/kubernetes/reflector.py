@@ -7,6 +7,7 @@ list (in pages) ──► watch from its version ──► ended by the server, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import random
@@ -102,9 +103,11 @@ class Reflector:
             "resourceVersion": version,
             "timeoutSeconds": str(int(for_s)),
         }
-        async for line in self._connection.lines(self._path, query, silent_s=for_s + SILENT_S):
-            self._take(line)
-            self._backoff.succeeded()
+        lines = self._connection.lines(self._path, query, silent_s=for_s + SILENT_S)
+        async with contextlib.aclosing(lines):
+            async for line in lines:
+                self._take(line)
+                self._backoff.succeeded()
 
     def _take(self, line: bytes) -> None:
         try:
