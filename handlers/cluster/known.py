@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from matrixinfer.handlers.cluster.port import ObjectChange
 from matrixinfer.handlers.errors import Unreadable
 
 logger = logging.getLogger("matrixinfer.handlers.cluster.known")
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,12 @@ def read(kind: str, place: str, body: dict[str, Any], revision: int) -> Cached:
 
 
 class Known:
+    """Found by key, and by any label: what has a label costs nothing to those who look for another."""
+
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, Cached]] = {kind: {} for kind in KINDS}
+        self._labelled: dict[tuple[str, str, str], set[str]] = {}
+        """Keys by kind, label and value."""
         self._watchers: list[tuple[frozenset[str], asyncio.Queue[ObjectChange]]] = []
 
     def get(self, kind: str, key: str) -> Cached | None:
@@ -60,10 +66,14 @@ class Known:
 
     def select(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> Iterator[Resource]:
         """Only what can be read."""
-        wanted = labels.items()
-        for resource in (cached.resource for cached in self._kinds[kind].values() if cached.resource is not None):
-            metadata = resource.metadata
-            if (namespace is None or metadata.namespace == namespace) and wanted <= metadata.labels.items():
+        objects, wanted = self._kinds[kind], labels.items()
+        keys: Collection[str] = objects
+        if labels:
+            keys = min((self._labelled.get((kind, *label), _NOBODY) for label in wanted), key=len)
+        for resource in (objects[key].resource for key in keys):
+            if resource is None or (namespace is not None and resource.metadata.namespace != namespace):
+                continue
+            if wanted <= resource.metadata.labels.items():
                 yield resource
 
     def put(self, kind: str, key: str, cached: Cached | None) -> None:
@@ -75,11 +85,23 @@ class Known:
             self._kinds[kind][key] = cached
         after = cached.resource if cached is not None else None
         before = held.resource if held is not None else None
+        self._relabel(kind, key, before, after)
         if before is None and after is None:
             return
         for kinds, queue in self._watchers:
             if kind in kinds:
                 queue.put_nowait(ObjectChange(before, after))
+
+    def _relabel(self, kind: str, key: str, before: Resource | None, after: Resource | None) -> None:
+        old = before.metadata.labels.items() if before is not None else set()
+        new = after.metadata.labels.items() if after is not None else set()
+        for label in old - new:
+            keys = self._labelled[kind, *label]
+            keys.discard(key)
+            if not keys:
+                del self._labelled[kind, *label]
+        for label in new - old:
+            self._labelled.setdefault((kind, *label), set()).add(key)
 
     async def changes(self, kinds: Iterable[str]) -> AsyncIterator[ObjectChange]:
         wanted = frozenset(kinds)

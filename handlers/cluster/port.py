@@ -74,6 +74,11 @@ class Cluster(Protocol):
         not repeated. Never raises: an Event that cannot be written is logged."""
         ...
 
+    def serves(self, kind: type[Resource]) -> bool:
+        """Does this cluster have the kind? One whose CRD is not installed has no objects, and applying one raises
+        NotFound; a CRD that is installed later is noticed within minutes."""
+        ...
+
     def watch(self, kinds: Iterable[type[Resource]]) -> AsyncIterator[ObjectChange]:
         """First every object of these kinds that is there, as having come, then each change in order, this process's
         own included. After a broken connection the differences come; a change of a change may be missed."""

@@ -135,6 +135,9 @@ class KubernetesCluster:
         event = event_about(about, reason, message, is_warning=is_warning, now=self._clock.now())
         await self._recorder.record(event)
 
+    def serves(self, kind: type[Resource]) -> bool:
+        return self._reflectors[self._followed(kind)].is_served
+
     def watch(self, kinds: Iterable[type[Resource]]) -> AsyncIterator[ObjectChange]:
         return self._cache.changes([self._followed(kind) for kind in kinds])
 

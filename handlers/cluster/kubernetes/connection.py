@@ -118,8 +118,8 @@ class Connection:
         raise AssertionError
 
     async def lines(self, path: str, query: Mapping[str, str], *, silent_s: float) -> AsyncGenerator[bytes, None]:
-        """An answer line by line, as it comes, however long a line is; `aclose` it. Raises Refused, and Unavailable when
-        the connection breaks or says nothing for so long."""
+        """An answer line by line, as it comes, however long a line is; `aclose` it. Raises Refused, and Unavailable
+        when the connection breaks or says nothing for so long."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silent_s)
         try:
             response = await self._send(_Request("GET", path, query, is_watch=True), timeout)

@@ -45,7 +45,7 @@ class Reflector:
         self._path = collection_path(kind)
         self._version: str | None = None
         self._backoff = Backoff()
-        self._is_served = True
+        self.is_served = True
 
     async def load(self) -> None:
         """The list; a kind that is not served counts as one without objects. Raises Unavailable, ClusterError."""
@@ -57,7 +57,7 @@ class Reflector:
                 raise
             self._tell_that_it_is_not_served()
             return
-        self._is_served = True
+        self.is_served = True
         self._cache.listed(self._kind.name, bodies, int(version), graves)
         self._version = version
 
@@ -121,9 +121,9 @@ class Reflector:
             raise Unavailable(f"the watch of {self._path} said what nobody understands: {error!r}") from error
 
     def _tell_that_it_is_not_served(self) -> None:
-        if self._is_served:
+        if self.is_served:
             logger.warning("the API server does not serve %s (%s)", self._kind.plural, self._kind.api_version)
-        self._is_served = False
+        self.is_served = False
         self._cache.listed(self._kind.name, (), self._cache.seen[self._kind.name].revision, frozenset())
 
 

@@ -12,7 +12,7 @@ from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts.cluster import object_key
 from matrixinfer.bus.errors import Conflict
 from matrixinfer.bus.ports.store import Entry, Store, Watch
-from matrixinfer.handlers.api.meta import Resource
+from matrixinfer.handlers.api.meta import GROUP_VERSION, Resource
 from matrixinfer.handlers.api.registry import KINDS
 from matrixinfer.handlers.cluster.events import event_about
 from matrixinfer.handlers.cluster.local import merge
@@ -108,6 +108,11 @@ class LocalCluster:
     async def record(self, about: Resource, reason: str, message: str, *, is_warning: bool = False) -> None:
         now = self._bus.clock.now()
         await self._recorder.record(event_about(about, reason, message, is_warning=is_warning, now=now))
+
+    def serves(self, kind: type[Resource]) -> bool:
+        """Not the kinds of other people's controllers, which run nowhere but on Kubernetes."""
+        group = kind.API_VERSION.rpartition("/")[0]
+        return "." not in group or kind.API_VERSION == GROUP_VERSION
 
     def watch(self, kinds: Iterable[type[Resource]]) -> AsyncIterator[ObjectChange]:
         return self.cache.changes(kind.__name__ for kind in kinds)

@@ -261,6 +261,11 @@ async def test_a_version_that_nobody_wrote_is_not_reached(playground):
     assert not await playground.here.reaches(Model, later, 0.05)
 
 
+async def test_the_kinds_of_the_platform_and_pods_are_served(playground):
+    assert playground.here.serves(Model)
+    assert playground.here.serves(Pod)
+
+
 async def test_what_is_told_again_is_counted_and_not_repeated(playground):
     applied = await playground.here.apply(model())
     await playground.here.record(applied, "Scaled", "from 1 to 2 replicas")

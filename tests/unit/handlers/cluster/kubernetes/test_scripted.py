@@ -191,7 +191,9 @@ async def test_a_server_error_is_unavailable_and_not_asked_again(tmp_path):
 async def test_a_kind_that_is_not_served_yet_is_empty_and_then_there(tmp_path):
     lists = [refusal(404, "NotFound"), refusal(404, "NotFound"), page(9, body("a", 3))]
     async with opened(tmp_path, Script(lists, [])) as (cluster, _, _):
+        assert not cluster.serves(Model)
         await eventually(lambda: names(cluster) == ["a"])
+        assert cluster.serves(Model)
 
 
 async def test_a_kubeconfig_that_is_not_there_is_told(tmp_path):
