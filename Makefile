@@ -2,12 +2,13 @@
 
 BIN := .venv/bin
 ARGS ?=
+KUBE_ASSETS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/matrixinfer/kube-assets/debian-12
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench fmt docs clean
+.PHONY: help up test check bench fmt docs kube-assets clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: .venv/installed ## start the platform on this machine; options by ARGS="--engine simulated --replicas 3"
 	@$(BIN)/matrixinfer up $(ARGS)
@@ -33,6 +34,9 @@ fmt: .venv/installed-dev ## format the code and fix what the linter can fix
 docs: .venv/installed-dev ## make the pages that are made from the code
 	$(BIN)/python scripts/settings_table.py > docs/settings.md.new
 	@mv docs/settings.md.new docs/settings.md
+
+kube-assets: ## build a Kubernetes control plane for the tests out of Debian's packages; minutes, once
+	@timeout 30m scripts/kube-assets $(KUBE_ASSETS)
 
 clean: ## remove .venv and every cache; models and data stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

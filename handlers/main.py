@@ -13,6 +13,7 @@ from matrixinfer.bus.settings import BusSettings
 from matrixinfer.handlers.cluster.door import Door
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
 from matrixinfer.handlers.cluster.local.garbage import GarbageCollector
+from matrixinfer.handlers.cluster.port import Cluster
 from matrixinfer.handlers.errors import HandlerError
 from matrixinfer.handlers.reconcile.consume import reconcile_app
 from matrixinfer.handlers.reconcile.loads import LoadWatch, look_at_leaving
@@ -42,11 +43,7 @@ async def serve(settings: HandlersSettings, bus: Bus, bus_settings: BusSettings,
 
 
 async def _control_plane(settings: HandlersSettings, bus: Bus, bus_settings: BusSettings) -> Jobs:
-    cluster = await LocalCluster.open(bus)
-    jobs: Jobs = {"cluster cache": cluster.run()}
-    if "cluster" in settings.roles:
-        jobs["garbage collection"] = GarbageCollector(bus, cluster).run()
-        jobs["cluster door"] = Door(bus, cluster).run()
+    cluster, jobs = await _cluster(settings, bus)
     if "reconcile" in settings.roles:
         watcher = Watcher(bus, cluster, resync_s=settings.resync_s)
         suspicions = SuspicionWatch(bus, watcher.look_at, watcher.look_at_everything)
@@ -58,6 +55,22 @@ async def _control_plane(settings: HandlersSettings, bus: Bus, bus_settings: Bus
         jobs["load watch"] = loads.run()
         jobs["reconcile app"] = reconcile_app(bus, bus_settings, loop.reconcile).run()
     return jobs
+
+
+async def _cluster(settings: HandlersSettings, bus: Bus) -> tuple[Cluster, Jobs]:
+    """The cluster that was asked for, and what keeps it going. Kubernetes has its own door and garbage collector; the
+    client's library is imported only for it."""
+    if settings.cluster == "kubernetes":
+        from matrixinfer.handlers.cluster.kubernetes.adapter import KubernetesCluster
+
+        kubernetes = await KubernetesCluster.open(bus.clock, kubeconfig=settings.kubeconfig, context=settings.context)
+        return kubernetes, {"cluster cache": kubernetes.run()}
+    local = await LocalCluster.open(bus)
+    jobs: Jobs = {"cluster cache": local.run()}
+    if "cluster" in settings.roles:
+        jobs["garbage collection"] = GarbageCollector(bus, local).run()
+        jobs["cluster door"] = Door(bus, local).run()
+    return local, jobs
 
 
 def _dispatch(bus: Bus, stop: asyncio.Event) -> Coroutine[None, None, None]:

@@ -28,6 +28,17 @@ class HandlersSettings(Settings):
     """What this process does, separated by commas: `cluster` serves the local cluster's door and deletes what lost its
     owner, `reconcile` turns resources into pods, pools and routes, `dispatch` gives requests to pods."""
 
+    cluster: Literal["local", "kubernetes"] = "local"
+    """Where the objects are: `local` is the bucket OBJECTS, with nodes that run Pods as processes; `kubernetes` is an
+    API server that has the platform's CRDs."""
+
+    kubeconfig: str = ""
+    """File with the address and the credentials of the API server. Empty: `$KUBECONFIG`, or what a Pod of the cluster
+    is given, or `~/.kube/config`."""
+
+    context: str = ""
+    """Context of the kubeconfig; empty is its current one."""
+
     resync_s: float = Field(default=300.0, gt=0)
     """Every object is looked at again after so many seconds, even if nothing was heard of it: the net below the
     watches. Costs one pass over all objects, so not much shorter than minutes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from matrixinfer.handlers.api.controllerrevision import ControllerRevision
+from matrixinfer.handlers.api.event import Event
 from matrixinfer.handlers.api.meta import Resource
 from matrixinfer.handlers.api.model import Model
 from matrixinfer.handlers.api.modelinfer import ModelInfer
@@ -41,6 +42,7 @@ KINDS: dict[str, Kind] = {
         Kind(ModelInfer, "modelinfers", ("mi",)),
         Kind(ControllerRevision, "controllerrevisions"),
         Kind(Pod, "pods", ("po",), is_graceful=True),
+        Kind(Event, "events", ("ev",)),
     )
 }
 

@@ -65,6 +65,20 @@ class Cluster(Protocol):
         """
         ...
 
+    async def reaches(self, kind: type[Resource], resource_version: str, timeout_s: float) -> bool:
+        """Wait until the cache has seen this version of the kind, or a later one. False after `timeout_s`."""
+        ...
+
+    async def record(self, about: Resource, reason: str, message: str, *, is_warning: bool = False) -> None:
+        """Emit an Event about the object, for people: `reason` is one CamelCase word. The same one again is counted and
+        not repeated. Never raises: an Event that cannot be written is logged."""
+        ...
+
+    def serves(self, kind: type[Resource]) -> bool:
+        """Does this cluster have the kind? One whose CRD is not installed has no objects, and applying one raises
+        NotFound; a CRD that is installed later is noticed within minutes."""
+        ...
+
     def watch(self, kinds: Iterable[type[Resource]]) -> AsyncIterator[ObjectChange]:
         """First every object of these kinds that is there, as having come, then each change in order, this process's
         own included. After a broken connection the differences come; a change of a change may be missed."""

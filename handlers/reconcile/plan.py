@@ -13,6 +13,15 @@ Contract = Route | Pool | PoolPod
 
 
 @dataclass(frozen=True)
+class Notice:
+    """An Event about the object that is reconciled. `reason` is one CamelCase word."""
+
+    reason: str
+    message: str
+    is_warning: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     """Done in the order of the fields. `deletes` mean these very objects, by their uid.
 
@@ -25,6 +34,7 @@ class Plan:
     deletes: tuple[Resource, ...] = ()
     status: Resource | None = None
     again_after_s: float | None = None
+    notices: tuple[Notice, ...] = ()
 
     @property
     def is_empty(self) -> bool:

@@ -14,7 +14,7 @@ from support.checkout import ROOT, files, name, source_files
 
 DOCUMENTS = [path for path in files() if path.suffix == ".md"]
 EXAMPLES = [path for path in files(ROOT / "examples") if path.suffix == ".yaml"]
-TARGETS = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
 BLOCKS = re.compile(r"^```(?:console|sh|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 IN_TEXT = re.compile(r"`((?:\.venv/bin/)?matrixinfer [^`]+|make [^`]+)`")
 ANY_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

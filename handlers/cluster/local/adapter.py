@@ -12,10 +12,12 @@ from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts.cluster import object_key
 from matrixinfer.bus.errors import Conflict
 from matrixinfer.bus.ports.store import Entry, Store, Watch
-from matrixinfer.handlers.api.meta import Resource
+from matrixinfer.handlers.api.meta import GROUP_VERSION, Resource
 from matrixinfer.handlers.api.registry import KINDS
+from matrixinfer.handlers.cluster.events import event_about
 from matrixinfer.handlers.cluster.local import merge
 from matrixinfer.handlers.cluster.local.cache import Cache, read
+from matrixinfer.handlers.cluster.local.recorder import Recorder
 from matrixinfer.handlers.cluster.port import ObjectChange, R
 from matrixinfer.handlers.errors import ClusterError, Conflicted, NotFound
 
@@ -34,8 +36,9 @@ class LocalCluster:
         self._bus = bus
         self._store = store
         self._watch = watch
-        self._cache = Cache()
-        self._cache.load(watch.snapshot)
+        self.cache = Cache()
+        self._recorder = Recorder(bus, self.cache, _new_uid)
+        self.cache.load(watch.snapshot)
         bus.link.on_restored(self._settle)
 
     @classmethod
@@ -48,18 +51,18 @@ class LocalCluster:
         """Keep the cache current until cancelled. Raises ClusterError when the watch ends by itself."""
         try:
             async for change in self._watch:
-                self._cache.saw(change)
+                self.cache.saw(change)
         finally:
             await self._watch.close()
         raise ClusterError("the watch of OBJECTS ended: the connection to the bus was closed")
 
     # -- the port
     def get(self, kind: type[R], namespace: str, name: str) -> R | None:
-        cached = self._cache.get(kind.__name__, object_key(kind.__name__, namespace, name))
+        cached = self.cache.get(kind.__name__, object_key(kind.__name__, namespace, name))
         return None if cached is None else cast(R, cached.readable())
 
     def list(self, kind: type[R], namespace: str | None = None, labels: Mapping[str, str] | None = None) -> list[R]:
-        return cast("list[R]", list(self._cache.select(kind.__name__, namespace, labels or {})))
+        return cast("list[R]", list(self.cache.select(kind.__name__, namespace, labels or {})))
 
     async def apply(self, resource: R) -> R:
         desired = resource.to_json()
@@ -69,7 +72,7 @@ class LocalCluster:
                 return merge.applied(current, desired)
             if resource.metadata.uid:
                 raise Conflicted(f"{merge.named(desired)} is gone: expected uid {resource.metadata.uid}")
-            return merge.created(desired, uid=str(uuid.uuid4()), now=self._bus.clock.now())
+            return merge.created(desired, uid=_new_uid(), now=self._bus.clock.now())
 
         return await self._edit(resource, edit)
 
@@ -98,8 +101,21 @@ class LocalCluster:
             return True
         raise Conflicted(f"{kind.__name__} {namespace}/{name} changes too often to be deleted; try again")
 
+    async def reaches(self, kind: type[Resource], resource_version: str, timeout_s: float) -> bool:
+        """One watch brings every kind. A version that is no number was never given by this cluster."""
+        return resource_version.isdecimal() and await self.cache.seen.reaches(int(resource_version), timeout_s)
+
+    async def record(self, about: Resource, reason: str, message: str, *, is_warning: bool = False) -> None:
+        now = self._bus.clock.now()
+        await self._recorder.record(event_about(about, reason, message, is_warning=is_warning, now=now))
+
+    def serves(self, kind: type[Resource]) -> bool:
+        """Not the kinds of other people's controllers, which run nowhere but on Kubernetes."""
+        group = kind.API_VERSION.rpartition("/")[0]
+        return "." not in group or kind.API_VERSION == GROUP_VERSION
+
     def watch(self, kinds: Iterable[type[Resource]]) -> AsyncIterator[ObjectChange]:
-        return self._cache.changes(kind.__name__ for kind in kinds)
+        return self.cache.changes(kind.__name__ for kind in kinds)
 
     # -- writing
     async def _edit(self, resource: R, edit: Edit) -> R:
@@ -120,7 +136,7 @@ class LocalCluster:
     async def _put(self, key: str, body: dict[str, Any], revision: int) -> Entry:
         value = json.dumps(body, separators=(",", ":")).encode()
         entry = Entry(key, value, await self._store.put(key, value, revision=revision))
-        self._cache.wrote(entry)
+        self.cache.wrote(entry)
         return entry
 
     async def _take_away(self, entry: Entry, body: dict[str, Any]) -> None:
@@ -131,9 +147,13 @@ class LocalCluster:
                 await self._put(entry.key, marked, entry.revision)
             return
         await self._store.delete(entry.key, revision=entry.revision)
-        self._cache.deleted(entry.key, entry.revision)
+        self.cache.deleted(entry.key, entry.revision)
 
     async def _settle(self) -> None:
         """After a reconnect the watch brings differences to what it had seen, which may leave out our own writes."""
-        for key in self._cache.in_doubt():
-            self._cache.settle(key, await self._store.get(key))
+        for key in self.cache.in_doubt():
+            self.cache.settle(key, await self._store.get(key))
+
+
+def _new_uid() -> str:
+    return str(uuid.uuid4())

@@ -13,6 +13,7 @@ from matrixinfer.handlers.errors import Conflicted
 Body = dict[str, Any]
 
 _OURS = ("labels", "annotations", "ownerReferences")
+_NOT_CONTENT = ("apiVersion", "kind", "metadata", "status")
 
 
 def created(desired: Body, *, uid: str, now: float) -> Body:
@@ -27,13 +28,13 @@ def applied(current: Body, desired: Body) -> Body:
     here = current["metadata"]
     if "deletionTimestamp" in here:
         raise Conflicted(f"{named(current)} is being deleted; apply it again when it is gone")
-    content = _content_to_be(current, desired)
+    content = _content(current, desired)
     filled = {name: value for name, value in here.items() if name not in _OURS}
     metadata = _own_metadata(desired) | filled
-    if content != _content(current):
+    if content != content_of(current):
         metadata["generation"] = here["generation"] + 1
-    kept: Body = {name: current[name] for name in ("kind", "status") if name in current}
-    after: Body = {"apiVersion": desired["apiVersion"], "metadata": metadata} | kept | content
+    kept = {"status": current["status"]} if "status" in current else {}
+    after = {"apiVersion": desired["apiVersion"], "kind": current["kind"], "metadata": metadata} | content | kept
     return current if after == current else after
 
 
@@ -46,7 +47,7 @@ def marked_deleted(current: Body, *, now: float) -> Body:
     """Gone for its owners, still there for who runs it."""
     if "deletionTimestamp" in current["metadata"]:
         return current
-    grace_s = current["spec"].get("terminationGracePeriodSeconds", 30)
+    grace_s = current.get("spec", {}).get("terminationGracePeriodSeconds", 30)
     mark = {"deletionTimestamp": timestamp(now + grace_s), "deletionGracePeriodSeconds": grace_s}
     return current | {"metadata": current["metadata"] | mark}
 
@@ -62,19 +63,19 @@ def named(body: Body) -> str:
     return f"{body['kind']} {body['metadata']['namespace']}/{body['metadata']['name']}"
 
 
-def _content(body: Body) -> Body:
-    """What people say an object shall be: its spec, or for kinds without one (ControllerRevision) the fields beside."""
-    return {name: value for name, value in body.items() if name not in ("apiVersion", "kind", "metadata", "status")}
+def content_of(body: Body) -> Body:
+    """The spec, or what a kind without one has in its place: the `data` of a ControllerRevision."""
+    return {name: value for name, value in body.items() if name not in _NOT_CONTENT}
 
 
-def _content_to_be(current: Body, desired: Body) -> Body:
-    content = _content(desired)
+def _content(current: Body, desired: Body) -> Body:
+    content = content_of(desired)
     if current["kind"] != "Pod":
         return content
     assigned = current["spec"].get("nodeName")
     if assigned:
         content = {"spec": content["spec"] | {"nodeName": assigned}}
-    if content != _content(current):
+    if content != content_of(current):
         raise Conflicted(f"the spec of {named(current)} cannot change; delete it and apply it anew")
     return content
 

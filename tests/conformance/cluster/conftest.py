@@ -11,13 +11,19 @@ from typing import Protocol
 
 import pytest
 
+from matrixinfer.bus.background import end
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import SystemClock
 from matrixinfer.bus.contracts.cluster import object_key
 from matrixinfer.bus.memory import MemoryBroker
+from matrixinfer.handlers.api.event import Event
+from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.cluster.events import SOURCE
+from matrixinfer.handlers.cluster.kubernetes.adapter import KubernetesCluster
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
 from matrixinfer.handlers.cluster.local.garbage import GarbageCollector
 from matrixinfer.handlers.cluster.port import Cluster
+from support.kube import ControlPlane
 from support.nats import connected, running_server
 
 
@@ -38,6 +44,10 @@ class Playground(Protocol):
         """The Pod's processes ended: its object goes."""
         ...
 
+    async def events(self, namespace: str) -> list[Event]:
+        """As a person would list them."""
+        ...
+
 
 class LocalPlayground:
     def __init__(self, here: LocalCluster, there: LocalCluster, bus: Bus) -> None:
@@ -55,6 +65,9 @@ class LocalPlayground:
     async def ended(self, namespace: str, pod: str) -> None:
         await self._objects.delete(object_key("Pod", namespace, pod))
 
+    async def events(self, namespace: str) -> list[Event]:
+        return self.here.list(Event, namespace)
+
 
 @contextlib.asynccontextmanager
 async def local(here: Bus, there: Bus) -> AsyncIterator[LocalPlayground]:
@@ -67,9 +80,50 @@ async def local(here: Bus, there: Bus) -> AsyncIterator[LocalPlayground]:
             task.cancel()
 
 
-@pytest.fixture(params=["local, memory bus", "local, nats-server"])
+class KubernetesPlayground:
+    def __init__(self, here: KubernetesCluster, there: KubernetesCluster, plane: ControlPlane) -> None:
+        self.here = here
+        self.there = there
+        self._plane = plane
+
+    async def claim(self, namespace: str, pod: str) -> None:
+        target = {"apiVersion": "v1", "kind": "Node", "name": "local"}
+        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": target}
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}"
+        await asyncio.to_thread(self._plane.ask, "POST", f"{path}/binding", body)
+        version = (await asyncio.to_thread(self._plane.ask, "GET", path))["metadata"]["resourceVersion"]
+        assert await self.here.reaches(Pod, version, 5.0)
+
+    async def ended(self, namespace: str, pod: str) -> None:
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}?gracePeriodSeconds=0"
+        await asyncio.to_thread(self._plane.ask, "DELETE", path)
+
+    async def events(self, namespace: str) -> list[Event]:
+        found = await asyncio.to_thread(self._plane.ask, "GET", f"/api/v1/namespaces/{namespace}/events")
+        events = [Event.read(body) for body in found["items"]]
+        return [event for event in events if event.source.component == SOURCE]
+
+
+@contextlib.asynccontextmanager
+async def kubernetes(plane: ControlPlane) -> AsyncIterator[KubernetesPlayground]:
+    await asyncio.to_thread(plane.empty)
+    config = str(plane.kubeconfig)
+    clusters = [await KubernetesCluster.open(SystemClock(), kubeconfig=config) for _ in range(2)]
+    tasks = [asyncio.create_task(cluster.run()) for cluster in clusters]
+    try:
+        yield KubernetesPlayground(clusters[0], clusters[1], plane)
+    finally:
+        await end(tasks)
+        for cluster in clusters:
+            await cluster.close()
+
+
+@pytest.fixture(params=["local, memory bus", "local, nats-server", "kubernetes"])
 async def playground(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Playground]:
     async with contextlib.AsyncExitStack() as stack:
+        if request.param == "kubernetes":
+            yield await stack.enter_async_context(kubernetes(request.getfixturevalue("control_plane")))
+            return
         if request.param == "local, memory bus":
             broker = MemoryBroker(SystemClock())
             buses = [broker.connect(), broker.connect()]

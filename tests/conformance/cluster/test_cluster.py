@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from matrixinfer.handlers.api.conditions import condition
+from matrixinfer.handlers.api.event import Event
 from matrixinfer.handlers.api.manifests import parse_manifests
 from matrixinfer.handlers.api.meta import Resource, owned_by
 from matrixinfer.handlers.api.model import Model, ModelStatus
@@ -239,6 +240,57 @@ async def test_a_watch_hears_of_other_processes(playground):
     assert await following(changes) == ObjectChange(None, applied)
     await playground.here.delete(Model, NS, "m")
     assert await following(changes) == ObjectChange(applied, None)
+
+
+async def test_a_process_waits_until_it_has_seen_what_another_wrote(playground):
+    applied = await playground.here.apply(model())
+    assert await playground.there.reaches(Model, applied.metadata.resource_version, 5.0)
+    assert playground.there.get(Model, NS, "m") == applied
+    changed = await playground.here.apply(model(replicas=2))
+    reached, _ = await asyncio.gather(
+        playground.there.reaches(Model, changed.metadata.resource_version, 5.0),
+        playground.here.apply(model(replicas=3)),
+    )
+    assert reached
+    assert playground.there.get(Model, NS, "m").metadata.generation >= 2
+
+
+async def test_a_version_that_nobody_wrote_is_not_reached(playground):
+    applied = await playground.here.apply(model())
+    later = str(int(applied.metadata.resource_version) + 1_000_000)
+    assert not await playground.here.reaches(Model, later, 0.05)
+
+
+async def test_the_kinds_of_the_platform_and_pods_are_served(playground):
+    assert playground.here.serves(Model)
+    assert playground.here.serves(Pod)
+
+
+async def test_what_is_told_again_is_counted_and_not_repeated(playground):
+    applied = await playground.here.apply(model())
+    await playground.here.record(applied, "Scaled", "from 1 to 2 replicas")
+    for cluster in (playground.here, playground.there):
+        await cluster.record(applied, "NoRoom", "no node has 8 GPUs", is_warning=True)
+    told = await eventually(lambda: all_told(playground, 2))
+    scaled, no_room = sorted(told, key=lambda event: event.count)
+    assert (scaled.type, scaled.reason, scaled.count) == ("Normal", "Scaled", 1)
+    assert (no_room.type, no_room.message, no_room.count) == ("Warning", "no node has 8 GPUs", 2)
+    assert no_room.involved_object.uid == applied.metadata.uid
+    assert no_room.involved_object.kind == "Model"
+
+
+async def all_told(playground, at_least: int) -> list[Event]:
+    """The Events, once one of them was counted twice."""
+    events = await playground.events(NS)
+    return events if len(events) >= at_least and max(event.count for event in events) > 1 else []
+
+
+async def test_an_object_that_tells_too_much_is_not_listened_to_for_ever(playground):
+    applied = await playground.here.apply(model())
+    for number in range(40):
+        await playground.here.record(applied, "Scaled", f"the {number}th time")
+    told = await eventually(lambda: playground.events(NS))
+    assert 1 <= len(told) < 40
 
 
 async def following(changes: AsyncIterator[ObjectChange]) -> ObjectChange:

@@ -86,8 +86,8 @@ def test_what_only_the_cluster_can_say_is_left_out():
         ("3", "document 1: expected an object with apiVersion, kind and metadata, got 3"),
         (
             "kind: Foo",
-            "document 1: kind: expected one of ControllerRevision, Model, ModelInfer, ModelRoute, ModelServer, Pod, "
-            "got 'Foo'",
+            "document 1: kind: expected one of ControllerRevision, Event, Model, ModelInfer, ModelRoute, ModelServer, "
+            "Pod, got 'Foo'",
         ),
         (
             MODEL.replace("matrixinfer.ai/v1alpha1", "v1"),
@@ -195,7 +195,7 @@ def test_a_kind_is_found_by_any_of_its_names(name, kind):
 
 def test_an_unknown_kind_is_refused_with_what_there_is():
     with pytest.raises(
-        BadManifest, match="unknown kind 'deployments'; expected one of ControllerRevision, Model, ModelInfer"
+        BadManifest, match="unknown kind 'deployments'; expected one of ControllerRevision, Event, Model, ModelInfer"
     ):
         find_kind("deployments")
 

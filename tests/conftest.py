@@ -1,0 +1,23 @@
+"""What every folder of tests may ask for: one Kubernetes control plane for the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support import kube
+from support.kube_crds import simple_crds
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kube.ControlPlane]:
+    """Started when the first test asks for it. Skips, with the reason, where its programs are not."""
+    if why := kube.missing():
+        pytest.skip(why)
+    plane = kube.ControlPlane(tmp_path_factory.mktemp("kubernetes"))
+    try:
+        plane.start(simple_crds())
+        yield plane
+    finally:
+        plane.stop()

@@ -1,0 +1,132 @@
+"""Handlers processes on a real API server: from a Model to Pods, pools and routes, and back to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+import yaml
+
+from matrixinfer.bus.background import end
+from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.clock import SystemClock
+from matrixinfer.bus.contracts import decode
+from matrixinfer.bus.contracts.serving import PoolPod
+from matrixinfer.bus.memory import MemoryBroker
+from matrixinfer.bus.settings import BusSettings
+from matrixinfer.handlers.main import serve
+from matrixinfer.handlers.settings import HandlersSettings
+from support.eventually import eventually
+from support.kube import ControlPlane
+from support.kubelet import Kubelet
+
+EXAMPLE = yaml.safe_load((Path(__file__).parents[2] / "examples" / "simulated.yaml").read_text())
+MODELS = "/apis/matrixinfer.ai/v1alpha1/namespaces/default/models"
+SLOW_S = 30.0
+
+
+class House:
+    """Two handlers processes as tasks, on one bus and one API server."""
+
+    def __init__(self, plane: ControlPlane, bus: Bus, kubelet: Kubelet) -> None:
+        self.plane = plane
+        self.bus = bus
+        self.kubelet = kubelet
+
+    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        return await asyncio.to_thread(self.plane.ask, method, path, body)
+
+    async def replace_spec(self, path: str, spec: dict[str, Any]) -> None:
+        """As an editor does: with the version that was read, again when somebody else was faster."""
+        while True:
+            try:
+                await self.ask("PUT", path, await self.ask("GET", path) | {"spec": spec})
+            except HTTPError as error:
+                if error.code != 409:
+                    raise
+                continue
+            return
+
+    async def pods(self) -> list[str]:
+        found = await self.ask("GET", "/api/v1/namespaces/default/pods")
+        return sorted(pod["metadata"]["name"] for pod in found["items"])
+
+    async def pool(self) -> list[str]:
+        entries = await self.bus.store("SERVING").entries("pod")
+        return sorted(decode(entry.value, PoolPod).pod for entry in entries.values())
+
+    async def serves(self, count: int) -> bool:
+        pods = await self.pods()
+        return len(pods) == count and await self.pool() == pods
+
+    async def is_empty(self) -> bool:
+        kinds = ("models", "modelservers", "modelroutes", "modelinfers")
+        lists = [await self.ask("GET", f"/apis/matrixinfer.ai/v1alpha1/{kind}") for kind in kinds]
+        left = [found for one in lists for found in one["items"]]
+        return not left and not await self.pods() and not await self.bus.store("SERVING").entries()
+
+
+@pytest.fixture
+async def house(control_plane: ControlPlane) -> AsyncIterator[House]:
+    await asyncio.to_thread(control_plane.empty)
+    config = str(control_plane.kubeconfig)
+    settings = HandlersSettings(roles=frozenset({"reconcile"}), cluster="kubernetes", kubeconfig=config)
+    broker, stop = MemoryBroker(SystemClock()), asyncio.Event()
+    kubelet = Kubelet(config)
+    pretending = asyncio.create_task(kubelet.run())
+    processes = [asyncio.create_task(serve(settings, broker.connect(), BusSettings(), stop)) for _ in range(2)]
+    try:
+        yield House(control_plane, broker.connect(), kubelet)
+        assert not any(task.done() for task in (pretending, *processes))
+    finally:
+        stop.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*processes)
+        await end([pretending])
+
+
+async def test_a_model_is_served_scaled_and_leaves_nothing_behind(house):
+    await house.ask("POST", MODELS, EXAMPLE)
+    await eventually(lambda: house.serves(3), timeout_s=SLOW_S)
+
+    async def is_active() -> bool:
+        model = await house.ask("GET", f"{MODELS}/simulated")
+        conditions = {one["type"]: one["status"] for one in model.get("status", {}).get("conditions", [])}
+        return conditions.get("Active") == "True"
+
+    await eventually(is_active, timeout_s=SLOW_S)
+    scaled = EXAMPLE["spec"] | {"backends": [EXAMPLE["spec"]["backends"][0] | {"minReplicas": 1}]}
+    await house.replace_spec(f"{MODELS}/simulated", scaled)
+    await eventually(lambda: house.serves(1), timeout_s=SLOW_S)
+    await house.ask("DELETE", f"{MODELS}/simulated")
+    await eventually(house.is_empty, timeout_s=SLOW_S)
+
+
+async def test_a_deleted_pod_comes_again(house):
+    await house.ask("POST", MODELS, EXAMPLE)
+    await eventually(lambda: house.serves(3), timeout_s=SLOW_S)
+    before = list(house.kubelet.started)
+    await house.ask("DELETE", f"/api/v1/namespaces/default/pods/{before[0]}")
+    await eventually(lambda: len(house.kubelet.started) > len(before), timeout_s=SLOW_S)
+    await eventually(lambda: house.serves(3), timeout_s=SLOW_S)
+
+
+async def test_a_pod_that_is_not_ready_is_in_no_pool(house):
+    house.kubelet.held_back = {"simulated-sim-1-server-0-0"}
+    await house.ask("POST", MODELS, EXAMPLE)
+
+    async def lacks_one() -> bool:
+        return len(await house.pods()) == 3 and await house.pool() == [
+            "simulated-sim-0-server-0-0",
+            "simulated-sim-2-server-0-0",
+        ]
+
+    await eventually(lacks_one, timeout_s=SLOW_S)
+    house.kubelet.held_back.clear()
+    await house.kubelet.look_again()
+    await eventually(lambda: house.serves(3), timeout_s=SLOW_S)
