@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from matrixinfer.handlers.api.crds.render import our_kinds, rendered
 from support import kube
-from support.kube_crds import simple_crds
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kube.Con
         pytest.skip(why)
     plane = kube.ControlPlane(tmp_path_factory.mktemp("kubernetes"))
     try:
-        plane.start(simple_crds())
+        plane.start([rendered(kind) for kind in our_kinds()])
         yield plane
     finally:
         plane.stop()

@@ -22,6 +22,7 @@ from matrixinfer.bus.settings import BusSettings
 from matrixinfer.handlers.main import serve
 from matrixinfer.handlers.settings import HandlersSettings
 from support.eventually import eventually
+from support.idle_agents import speak_for_idle_agents
 from support.kube import ControlPlane
 from support.kubelet import Kubelet
 
@@ -79,15 +80,16 @@ async def house(control_plane: ControlPlane) -> AsyncIterator[House]:
     broker, stop = MemoryBroker(SystemClock()), asyncio.Event()
     kubelet = Kubelet(config)
     pretending = asyncio.create_task(kubelet.run())
+    agents = asyncio.create_task(speak_for_idle_agents(broker.connect()))
     processes = [asyncio.create_task(serve(settings, broker.connect(), BusSettings(), stop)) for _ in range(2)]
     try:
         yield House(control_plane, broker.connect(), kubelet)
-        assert not any(task.done() for task in (pretending, *processes))
+        assert not any(task.done() for task in (pretending, agents, *processes))
     finally:
         stop.set()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*processes)
-        await end([pretending])
+        await end([pretending, agents])
 
 
 async def test_a_model_is_served_scaled_and_leaves_nothing_behind(house):

@@ -13,8 +13,7 @@ import pytest
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.clock import SystemClock
 from matrixinfer.bus.cluster_client import ClusterClient
-from matrixinfer.bus.contracts import decode, encode
-from matrixinfer.bus.contracts.load import LoadEvent, Snapshot
+from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.serving import PoolPod, Route, route_key
 from matrixinfer.bus.errors import Conflict, Unavailable
 from matrixinfer.bus.memory import MemoryBroker
@@ -23,6 +22,7 @@ from matrixinfer.bus.settings import BusSettings
 from matrixinfer.handlers.main import serve
 from matrixinfer.handlers.settings import HandlersSettings
 from support.eventually import eventually
+from support.idle_agents import speak_for_idle_agents
 from support.nats import connected, running_server
 
 SETTINGS = HandlersSettings(roles=frozenset({"cluster", "reconcile"}))
@@ -61,26 +61,6 @@ class PretendNode:
             body["spec"]["nodeName"] = "local"
             body["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
             await self._objects.put(entry.key, json.dumps(body).encode(), revision=entry.revision)
-
-
-class PretendAgents:
-    """Say for each Pod that it has nothing to do, again and again."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-
-    async def run(self) -> None:
-        sequence = 0
-        while True:
-            sequence += 1
-            with contextlib.suppress(Unavailable):
-                for entry in (await self._bus.store("OBJECTS").entries("Pod")).values():
-                    await self._say(json.loads(entry.value)["metadata"], sequence)
-            await asyncio.sleep(0.2)
-
-    async def _say(self, pod: dict[str, str], sequence: int) -> None:
-        event = LoadEvent(pod["namespace"], pod["name"], pod["uid"], sequence, snapshot=Snapshot(4))
-        await self._bus.signals.publish(self._bus.subjects.load(pod["namespace"], pod["name"]), encode(event))
 
 
 class Handlers:
@@ -128,7 +108,7 @@ class ControlPlane:
         """Without `agents` nobody speaks for the Pods."""
         self._node = [self._group.create_task(PretendNode(self.bus).run())]
         if agents:
-            self._node.append(self._group.create_task(PretendAgents(self.bus).run()))
+            self._node.append(self._group.create_task(speak_for_idle_agents(self.bus)))
 
     def stop(self) -> None:
         for handlers in self._handlers:

@@ -1,0 +1,87 @@
+"""For each rule that is about several fields: a manifest that keeps it, and one that does not."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+
+Manifest = dict[str, Any]
+
+
+class Case(NamedTuple):
+    """`message` is a part of what the rule says."""
+
+    name: str
+    good: Manifest
+    bad: Manifest
+    message: str
+
+
+def _manifest(kind: str, spec: Manifest, name: str = "good") -> Manifest:
+    return {
+        "apiVersion": "matrixinfer.ai/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": spec,
+    }
+
+
+def _model(*backends: Manifest, name: str = "good") -> Manifest:
+    return _manifest("Model", {"backends": [{"name": "a", "type": "Simulated"} | one for one in backends]}, name)
+
+
+def _route(**spec: Any) -> Manifest:
+    rules = [{"targetModels": [{"modelServerName": "m"}]}]
+    return _manifest("ModelRoute", {"modelName": "m", "rules": rules} | spec)
+
+
+TEMPLATE = {"spec": {"containers": [{"name": "c", "image": "i"}]}}
+
+
+def _infer(name: str = "good", roles: list[Manifest] | None = None, **spec: Any) -> Manifest:
+    own = [{"name": "server", "entryTemplate": TEMPLATE} | role for role in roles or [{}]]
+    return _manifest("ModelInfer", {"template": {"roles": own}} | spec, name)
+
+
+CASES = [
+    Case("bounds", _model({"maxReplicas": 1}), _model({"minReplicas": 2, "maxReplicas": 1}), "maxReplicas must be"),
+    Case("weights", _model({"type": "LlamaCpp", "modelURI": "file:///m"}), _model({"type": "LlamaCpp"}), "modelURI"),
+    Case("backends differ", _model({}, {"name": "b"}), _model({}, {}), "different names"),
+    Case("dots", _model({}, name="a-b"), _model({}, name="a.b"), "must not contain '.'"),
+    Case("child names", _model({}, name="m" * 38), _model({}, name="m" * 39), "names of the model and of"),
+    Case(
+        "weights of targets",
+        _route(rules=[{"targetModels": [{"modelServerName": "m", "weight": 1}]}]),
+        _route(rules=[{"targetModels": [{"modelServerName": "m", "weight": 0}]}]),
+        "weight above 0",
+    ),
+    Case("a route's name", _route(modelName="", loraAdapters=["l"]), _route(modelName=""), "modelName or loraAdapters"),
+    Case(
+        "workers", _infer(roles=[{"workerReplicas": 1, "workerTemplate": TEMPLATE}]),
+        _infer(roles=[{"workerReplicas": 1}]), "workerTemplate",
+    ),
+    Case("roles differ", _infer(roles=[{}, {"name": "b"}]), _infer(roles=[{}, {}]), "different names"),
+    Case("dots in groups", _infer("a-b"), _infer("a.b"), "'.'"),
+    Case("pod names", _infer("i" * 50), _infer("i" * 51), "shorter"),
+    Case(
+        "order of whole groups",
+        _infer(rolloutStrategy={"type": "RoleRollingUpdate", "roleOrder": ["server"]}),
+        _infer(rolloutStrategy={"roleOrder": ["server"]}),
+        "roleOrder is for type RoleRollingUpdate",
+    ),
+    Case(
+        "order names once",
+        _infer(rolloutStrategy={"type": "RoleRollingUpdate", "roleOrder": ["a", "b"]}),
+        _infer(rolloutStrategy={"type": "RoleRollingUpdate", "roleOrder": ["a", "a"]}),
+        "once",
+    ),
+    Case(
+        "back-off", _infer(recovery={"backoff": "1m", "maxBackoff": "1m"}),
+        _infer(recovery={"backoff": "6m"}), "maxBackoff",
+    ),
+]  # fmt: skip
+
+
+def cases() -> list[Case]:
+    """Copies: whoever takes one may change it."""
+    return copy.deepcopy(CASES)
