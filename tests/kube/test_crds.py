@@ -9,10 +9,10 @@ import pytest
 
 from matrixinfer.handlers.api.registry import KINDS
 from support.kube import ControlPlane
-from support.rule_cases import CASES, Case
+from support.rule_cases import CASES, Case, Manifest
 
 
-def path_of(manifest: dict) -> str:
+def path_of(manifest: Manifest) -> str:
     return f"/apis/matrixinfer.ai/v1alpha1/namespaces/default/{KINDS[manifest['kind']].plural}"
 
 
