@@ -10,6 +10,13 @@ from matrixinfer.handlers.api.crds.render import our_kinds, rendered
 from support import kube
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first of these tests waits for the control plane too."""
+    for item in items:
+        if "control_plane" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(240))
+
+
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kube.ControlPlane]:
     """Started when the first test asks for it. Skips, with the reason, where its programs are not."""

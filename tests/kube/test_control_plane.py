@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ from support.kubelet import Kubelet
 EXAMPLE = yaml.safe_load((Path(__file__).parents[2] / "examples" / "simulated.yaml").read_text())
 MODELS = "/apis/matrixinfer.ai/v1alpha1/namespaces/default/models"
 SLOW_S = 30.0
+RESYNC_S = 0.5
+REQUESTS = re.compile(r"^apiserver_request_total\{(.*)\} (\d+)$", re.MULTILINE)
 
 
 class House:
@@ -53,6 +57,16 @@ class House:
                 continue
             return
 
+    async def requests(self) -> Counter[str]:
+        """What the API server was ever asked about our kinds and Pods, by verb and resource, watches apart."""
+        counted: Counter[str] = Counter()
+        for labels, count in REQUESTS.findall((await self.ask("GET", "/metrics"))["text"]):
+            found = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+            is_ours = found["group"] == "matrixinfer.ai" or found["resource"] in ("pods", "events")
+            if is_ours and found["verb"] != "WATCH":
+                counted[f"{found['verb']} {found['resource']}"] += int(count)
+        return counted
+
     async def pods(self) -> list[str]:
         found = await self.ask("GET", "/api/v1/namespaces/default/pods")
         return sorted(pod["metadata"]["name"] for pod in found["items"])
@@ -76,7 +90,9 @@ class House:
 async def house(control_plane: ControlPlane) -> AsyncIterator[House]:
     await asyncio.to_thread(control_plane.empty)
     config = str(control_plane.kubeconfig)
-    settings = HandlersSettings(roles=frozenset({"reconcile"}), cluster="kubernetes", kubeconfig=config)
+    settings = HandlersSettings(
+        roles=frozenset({"reconcile"}), cluster="kubernetes", kubeconfig=config, resync_s=RESYNC_S
+    )
     broker, stop = MemoryBroker(SystemClock()), asyncio.Event()
     kubelet = Kubelet(config)
     pretending = asyncio.create_task(kubelet.run())
@@ -107,6 +123,19 @@ async def test_a_model_is_served_scaled_and_leaves_nothing_behind(house):
     await eventually(lambda: house.serves(1), timeout_s=SLOW_S)
     await house.ask("DELETE", f"{MODELS}/simulated")
     await eventually(house.is_empty, timeout_s=SLOW_S)
+
+
+async def test_where_nothing_changes_nothing_is_asked_however_often_everything_is_looked_at(house):
+    await house.ask("POST", MODELS, EXAMPLE)
+    await eventually(lambda: house.serves(3), timeout_s=SLOW_S)
+    seen: list[Counter[str]] = [Counter()]
+
+    async def is_at_rest() -> bool:
+        seen.append(await house.requests())
+        return seen[-1] == seen[-2]
+
+    await eventually(is_at_rest, timeout_s=SLOW_S, every_s=2 * RESYNC_S)
+    assert any(what.startswith(("APPLY", "PATCH")) for what in seen[-1])
 
 
 async def test_a_deleted_pod_comes_again(house):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
+from kubernetes.aio.config import incluster_config
 
 from matrixinfer.bus.background import end
 from matrixinfer.bus.clock import SystemClock
@@ -36,6 +39,18 @@ async def handlers(control_plane: ControlPlane, tmp_path: Path) -> AsyncIterator
 
 
 def allow(plane: ControlPlane, folder: Path) -> Path:
+    with contextlib.suppress(HTTPError):  # a test before has made them
+        make_account(plane)
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    answer = plane.ask("POST", f"/api/v1/namespaces/default/serviceaccounts/{NAME}/token", request)
+    config = json.loads(plane.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": answer["status"]["token"]}
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def make_account(plane: ControlPlane) -> None:
     plane.ask("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": NAME}})
     plane.ask("POST", f"{RBAC}/clusterroles", cluster_role(NAME))
     binding = {
@@ -44,13 +59,6 @@ def allow(plane: ControlPlane, folder: Path) -> Path:
         "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": "default"}],
     }
     plane.ask("POST", f"{RBAC}/clusterrolebindings", binding)
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    answer = plane.ask("POST", f"/api/v1/namespaces/default/serviceaccounts/{NAME}/token", request)
-    config = json.loads(plane.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": answer["status"]["token"]}
-    path = folder / "kubeconfig"
-    path.write_text(json.dumps(config))
-    return path
 
 
 async def test_the_handlers_may_do_all_that_they_do_and_may_not_read_secrets(handlers, control_plane):
@@ -70,6 +78,22 @@ async def test_the_handlers_may_do_all_that_they_do_and_may_not_read_secrets(han
     with pytest.raises(Refused) as caught:
         await handlers.connection.call("GET", "/api/v1/secrets")
     assert caught.value.status == 403
+
+
+async def test_a_pod_of_the_cluster_uses_its_service_account(handlers, control_plane, tmp_path, monkeypatch):
+    config = json.loads((tmp_path / "kubeconfig").read_text())
+    (tmp_path / "token").write_text(config["users"][0]["user"]["token"])
+    authority = config["clusters"][0]["cluster"]["certificate-authority"]
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(control_plane.port))
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", authority)
+    pod = await KubernetesCluster.open(SystemClock())
+    assert pod.list(Model) == []
+    with pytest.raises(Refused, match="system:serviceaccount:default:handlers"):
+        await pod.connection.call("GET", "/api/v1/secrets")
+    await pod.close()
 
 
 def test_no_rule_is_about_secrets_or_everything():

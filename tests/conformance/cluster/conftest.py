@@ -118,7 +118,9 @@ async def kubernetes(plane: ControlPlane) -> AsyncIterator[KubernetesPlayground]
             await cluster.close()
 
 
-@pytest.fixture(params=["local, memory bus", "local, nats-server", "kubernetes"])
+@pytest.fixture(
+    params=["local, memory bus", "local, nats-server", pytest.param("kubernetes", marks=pytest.mark.timeout(240))]
+)
 async def playground(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Playground]:
     async with contextlib.AsyncExitStack() as stack:
         if request.param == "kubernetes":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ from matrixinfer.bus.clock import SystemClock
 from matrixinfer.bus.errors import Misconfigured, Unavailable
 from matrixinfer.handlers.api.model import Model
 from matrixinfer.handlers.cluster.kubernetes.adapter import KubernetesCluster
+from matrixinfer.handlers.cluster.kubernetes.client import KubernetesClient
 from support.eventually import eventually
 from support.scripted_api import Answer, Query, scripted_api
 
@@ -194,6 +197,30 @@ async def test_a_kind_that_is_not_served_yet_is_empty_and_then_there(tmp_path):
         assert not cluster.serves(Model)
         await eventually(lambda: names(cluster) == ["a"])
         assert cluster.serves(Model)
+
+
+async def test_logs_come_line_by_line(tmp_path):
+    async with scripted_api(tmp_path, lambda *_: Answer(lines=["one", "two"])) as api:
+        client = await KubernetesClient.open(SystemClock(), kubeconfig=str(api.kubeconfig))
+        assert [line async for line in client.logs("default", "p", "engine", follow=True)] == ["one", "two"]
+        await client.close()
+        (asked,) = api.asked
+        expected = {"follow": "true", "container": "engine"}
+        assert asked == ("GET", "/api/v1/namespaces/default/pods/p/log", expected)
+
+
+async def test_a_closed_connection_says_so(tmp_path):
+    async with scripted_api(tmp_path, lambda *_: page(1)) as api:
+        client = await KubernetesClient.open(SystemClock(), kubeconfig=str(api.kubeconfig))
+        await client.close()
+        with pytest.raises(Unavailable, match="closed by this process"):
+            await client.list("models")
+
+
+def test_a_process_that_is_not_told_to_use_kubernetes_does_not_import_its_client():
+    code = "import sys, matrixinfer.handlers.main; print([m for m in sys.modules if m in ('kubernetes', 'aiohttp')])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 async def test_a_kubeconfig_that_is_not_there_is_told(tmp_path):
