@@ -10,7 +10,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from matrixinfer.cli import chat, crds, doctor, explain, objects, parts, replay, rollout, scale, simulate, start
+from matrixinfer.cli import (
+    chat,
+    crds,
+    describe,
+    doctor,
+    explain,
+    objects,
+    parts,
+    replay,
+    rollout,
+    scale,
+    simulate,
+    start,
+)
 from matrixinfer.cli.errors import readable
 
 
@@ -63,5 +76,5 @@ def root(
     logging.getLogger("matrixinfer").addHandler(logging.NullHandler())
 
 
-for group in (start, chat, objects, scale, rollout, crds, explain, replay, doctor, simulate, parts):
+for group in (start, chat, objects, describe, scale, rollout, crds, explain, replay, doctor, simulate, parts):
     group.register(app)

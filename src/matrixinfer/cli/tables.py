@@ -36,6 +36,11 @@ def condition(manifest: Manifest, type: str) -> Manifest:
     return next((one for one in conditions if one.get("type") == type), {})
 
 
+def condition_text(condition: Manifest) -> str:
+    """`Reason: sentence`, as far as there is one."""
+    return ": ".join(text for text in (condition.get("reason", ""), condition.get("message", "")) if text)
+
+
 def pod_state(pod: Manifest) -> str:
     """What kubectl shows under STATUS: the reason of a container that waits or ended, else the phase."""
     if pod["metadata"].get("deletionTimestamp"):

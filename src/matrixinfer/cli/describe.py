@@ -1,0 +1,46 @@
+"""`describe`: all that a person wants to know of one object."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from matrixinfer.cli.errors import CliError
+from matrixinfer.cli.objects import PANEL, NamespaceOption
+from matrixinfer.cli.running import BusOption, DataOption, connected
+
+
+def register(app: typer.Typer) -> None:
+    app.command(rich_help_panel=PANEL)(describe)
+
+
+def describe(
+    *,
+    kind: Annotated[str, typer.Argument(help="model, modelserver, modelroute, modelinfer or pod.")],
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    namespace: NamespaceOption = "default",
+    bus: BusOption = None,
+    data: DataOption = None,
+) -> None:
+    """Show an object with its conditions, what belongs to it, and what happened to all of these.
+
+    Example: matrixinfer describe model smollm2
+    """
+    typer.echo(asyncio.run(_describe(kind, name, namespace, bus, data)))
+
+
+async def _describe(kind: str, name: str, namespace: str, bus_url: str | None, data: Path | None) -> str:
+    from matrixinfer.bus.cluster_client import ClusterClient
+    from matrixinfer.cli.description import CHILDREN, described
+
+    async with connected(bus_url, data) as bus:
+        client = ClusterClient(bus)
+        manifest = await client.get(kind, namespace, name)
+        if manifest is None:
+            raise CliError(f"there is no {kind} {name!r} in namespace {namespace!r}")
+        family: list[dict[str, Any]] = [one for each in CHILDREN for one in await client.list(each, namespace)]
+        events = await client.list("Event", namespace)
+        return described(manifest, family, events, bus.clock.now())
