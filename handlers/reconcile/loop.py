@@ -33,6 +33,13 @@ CONFLICT_RETRY_S = 0.05
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 30.0
 
+_RECONCILED: dict[str, type[Resource]] = {
+    "Model": Model,
+    "ModelInfer": ModelInfer,
+    "ModelServer": ModelServer,
+    "ModelRoute": ModelRoute,
+}
+
 SuspicionsOf = Callable[[str, str], list[CacheSuspicion] | None]
 """Of a ModelServer, by namespace and name; None when they are not known yet."""
 
@@ -162,6 +169,13 @@ class Loop:
             logger.info("%s %s/%s: deleted %s %s", *key, kind, name)
         if plan.status is not None:
             await self._write_status(plan.status)
+        await self._tell(key, plan)
+
+    async def _tell(self, key: Key, plan: Plan) -> None:
+        subject = self._cluster.get(_RECONCILED[key.kind], key.namespace, key.name)
+        for notice in plan.notices if subject is not None else ():
+            assert subject is not None
+            await self._cluster.record(subject, notice.reason, notice.message, is_warning=notice.is_warning)
 
     async def _write_status(self, status: Resource) -> None:
         try:

@@ -21,7 +21,7 @@ from matrixinfer.handlers.reconcile.infer.recovery import Recovered, recovered
 from matrixinfer.handlers.reconcile.infer.status import Scene, status_of
 from matrixinfer.handlers.reconcile.infer.templates import Templates
 from matrixinfer.handlers.reconcile.infer.turnover import Turn, Turnover
-from matrixinfer.handlers.reconcile.plan import Plan
+from matrixinfer.handlers.reconcile.plan import Notice, Plan, counted, listed
 
 PORTION = 100
 """Pods that one plan makes, and that it deletes: about a tenth of a second's work."""
@@ -54,6 +54,7 @@ def decide(
         deletes=(*_last_first(leaving)[:PORTION], *_forgotten(templates, census, turnover)),
         status=None if status == infer.status else infer.model_copy(update={"status": status}),
         again_after_s=min(waits_s, default=None),
+        notices=tuple(_notices(infer, missing[:PORTION], leaving, recovery)),
     )
 
 
@@ -102,6 +103,21 @@ def _made(infer: ModelInfer, templates: Templates, turnover: Turnover, missing: 
         role = templates.roles(revision)[place.role]
         pods.append(made(infer, place, role, revision, templates.role_revision(revision, place.role)))
     return pods
+
+
+def _notices(infer: ModelInfer, made: list[Place], leaving: Leaving, recovery: Recovered) -> Iterator[Notice]:
+    """What the plan does, and why where something failed."""
+    for failures in recovery.failures:
+        if failures not in infer.status.failures:
+            times = counted(failures.count, "time")
+            yield Notice("Failed", f"{failures.unit} failed, {times} in a row; it is made anew", is_warning=True)
+    for reason, verb, names in (
+        ("PodsMade", "made", [name_at(infer, place) for place in made]),
+        ("PodsDrain", "let finish what they run", [pod.metadata.name for pod in leaving.marked[:PORTION]]),
+        ("PodsDeleted", "deleted", [pod.metadata.name for pod in _last_first(leaving)[:PORTION]]),
+    ):
+        if names:
+            yield Notice(reason, f"{verb} {listed(names)}")
 
 
 def _last_first(leaving: Leaving) -> list[Pod]:

@@ -21,6 +21,7 @@ from matrixinfer.bus.ports import Entry
 from matrixinfer.bus.settings import BusSettings
 from matrixinfer.handlers.main import serve
 from matrixinfer.handlers.settings import HandlersSettings
+from support.bus_contents import everything
 from support.eventually import eventually
 from support.idle_agents import speak_for_idle_agents
 from support.nats import connected, running_server
@@ -131,8 +132,8 @@ class ControlPlane:
         return {member.pod: member for member in found}
 
     async def everything(self) -> list[str]:
-        """All that exists, in both buckets."""
-        return [key for bucket in ("OBJECTS", "SERVING") for key in await self.bus.store(bucket).entries()]
+        """All that exists, in both buckets, but Events: these tell of what was."""
+        return await everything(self.bus)
 
 
 @contextlib.asynccontextmanager

@@ -14,6 +14,7 @@ from matrixinfer.bus.memory import MemoryBroker
 from matrixinfer.bus.settings import BusSettings
 from matrixinfer.handlers.main import serve
 from matrixinfer.handlers.settings import HandlersSettings
+from support.bus_contents import everything
 from support.eventually import eventually
 from support.nats import connected, running_server
 
@@ -81,7 +82,7 @@ async def deleted(client: ClusterClient) -> bool:
 
 async def is_empty(bus) -> bool:
     with contextlib.suppress(BusError):
-        return not [key for bucket in ("OBJECTS", "SERVING") for key in await bus.store(bucket).entries()]
+        return not await everything(bus)
     return False
 
 

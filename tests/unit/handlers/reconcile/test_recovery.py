@@ -121,3 +121,18 @@ def test_a_pod_that_restarted_long_ago_or_alone_is_not_made_anew_for_being_unrea
     since = it.world.now if workers else it.world.now - 500
     restarted(it, FIRST, ended_s=it.world.now - 500, unready_s=since)
     assert it.world.decide(it.infer).deletes == ()
+
+
+def test_what_is_done_and_what_failed_is_told():
+    it = Rolling(replicas=1)
+    plan = it.world.decide(it.infer)
+    assert [(one.reason, one.message, one.is_warning) for one in plan.notices] == [("PodsMade", f"made {FIRST}", False)]
+    it.settle()
+    assert it.world.decide(it.infer).notices == ()
+    it.world.now += 60
+    fail(it)
+    plan = it.world.decide(it.infer)
+    assert [one.reason for one in plan.notices] == ["Failed", "PodsDeleted"]
+    assert plan.notices[0].is_warning
+    it.look()
+    assert "Failed" not in [one.reason for one in it.world.decide(it.infer).notices]
