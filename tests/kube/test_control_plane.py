@@ -60,11 +60,14 @@ class House:
     async def requests(self) -> Counter[str]:
         """What the API server was ever asked about our kinds and Pods, by verb and resource, watches apart."""
         counted: Counter[str] = Counter()
-        for labels, count in REQUESTS.findall((await self.ask("GET", "/metrics"))["text"]):
-            found = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-            is_ours = found["group"] == "matrixinfer.ai" or found["resource"] in ("pods", "events")
-            if is_ours and found["verb"] != "WATCH":
-                counted[f"{found['verb']} {found['resource']}"] += int(count)
+        ports = [self.plane.port, *([self.plane.crd_port] if self.plane.knows_cel else [])]
+        for port in ports:
+            metrics = await asyncio.to_thread(self.plane.ask, "GET", "/metrics", port=port)
+            for labels, count in REQUESTS.findall(metrics["text"]):
+                found = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+                is_ours = found["group"] == "matrixinfer.ai" or found["resource"] in ("pods", "events")
+                if is_ours and found["verb"] != "WATCH":
+                    counted[f"{found['verb']} {found['resource']}"] += int(float(count))
         return counted
 
     async def pods(self) -> list[str]:
