@@ -24,6 +24,8 @@ def plane(control_plane: ControlPlane) -> ControlPlane:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_rule_takes_the_good_and_refuses_the_bad(plane: ControlPlane, case: Case) -> None:
+    if not plane.knows_cel:
+        pytest.skip("these assets have no CRD server that knows CEL")
     created = plane.ask("POST", path_of(case.good), case.good)
     assert created["metadata"]["uid"]
     bad = case.bad | {"metadata": case.bad["metadata"] | {"name": case.bad["metadata"]["name"] + "x"}}
