@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -164,3 +165,79 @@ async def test_a_pod_that_is_not_ready_is_in_no_pool(house):
     house.kubelet.held_back.clear()
     await house.kubelet.look_again()
     await eventually(lambda: house.serves(3), timeout_s=SLOW_S)
+
+
+INFER: dict[str, Any] = {
+    "apiVersion": "matrixinfer.ai/v1alpha1",
+    "kind": "ModelInfer",
+    "metadata": {"name": "rolls"},
+    "spec": {
+        "replicas": 2,
+        "rolloutStrategy": {"rollingUpdateConfiguration": {"maxUnavailable": 0, "maxSurge": 1}},
+        "template": {"roles": [{"name": "server"}]},
+    },
+}
+SERVER = {
+    "apiVersion": "matrixinfer.ai/v1alpha1",
+    "kind": "ModelServer",
+    "metadata": {"name": "rolls"},
+    "spec": {
+        "inferenceEngine": "Simulated",
+        "workloadSelector": {"matchLabels": {"matrixinfer.ai/modelinfer": "rolls"}},
+    },
+}
+
+
+def rolling(image: str) -> dict[str, Any]:
+    """Any: a manifest."""
+    template = {
+        "metadata": {"labels": {"matrixinfer.ai/agent": "true"}},
+        "spec": {"containers": [{"name": "agent", "image": image}]},
+    }
+    roles = [{"name": "server", "entryTemplate": template}]
+    return INFER | {"spec": INFER["spec"] | {"template": {"roles": roles}}}
+
+
+async def matrixinfer(house, *words: str) -> str:
+    command = [sys.executable, "-m", "matrixinfer", *words, "--kubeconfig", str(house.plane.kubeconfig)]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def test_a_rolling_update_with_surge_never_has_fewer_pods_in_the_pool_and_the_command_line_follows_it(
+    house, tmp_path
+):
+    manifest = tmp_path / "rolls.yaml"
+    manifest.write_text(yaml.safe_dump_all([rolling("one"), SERVER]))
+    assert await matrixinfer(house, "apply", "-f", str(manifest)) == (
+        "modelinfer/rolls created\nmodelserver/rolls created\n"
+    )
+    await eventually(lambda: house.serves(2), timeout_s=SLOW_S)
+    fewest, most = [2], [2]
+
+    async def watch() -> None:
+        while True:
+            entries = await house.bus.store("SERVING").entries("pod")
+            fewest.append(sum(not decode(entry.value, PoolPod).draining for entry in entries.values()))
+            most.append(len(await house.pods()))
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(watch())
+    manifest.write_text(yaml.safe_dump_all([rolling("two"), SERVER]))
+    assert "modelinfer/rolls configured" in await matrixinfer(house, "apply", "-f", str(manifest))
+    await matrixinfer(house, "rollout", "status", "modelinfer/rolls", "--timeout", "60")
+    await end([watching])
+    assert (min(fewest), max(most)) == (2, 3)
+    found = await house.ask("GET", "/api/v1/namespaces/default/pods")
+    assert {pod["spec"]["containers"][0]["image"] for pod in found["items"]} == {"two"}
+    assert len((await matrixinfer(house, "rollout", "history", "modelinfer/rolls")).splitlines()) == 3
+    await matrixinfer(house, "scale", "modelinfer/rolls", "--replicas", "1")
+    await matrixinfer(house, "rollout", "status", "modelinfer/rolls", "--timeout", "60")
+    told = await matrixinfer(house, "describe", "modelinfer", "rolls")
+    assert "Available=True" in told
+    assert "PodsMade" in told
+    assert "modelinfer/rolls deleted" in await matrixinfer(house, "delete", "-f", str(manifest))
+    await eventually(house.is_empty, timeout_s=SLOW_S)

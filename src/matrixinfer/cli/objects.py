@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from matrixinfer.cli.clusters import ContextOption, KubeconfigOption, Where, objects_of
 from matrixinfer.cli.errors import CliError
-from matrixinfer.cli.running import BusOption, DataOption, connected
+from matrixinfer.cli.running import BusOption, DataOption
 
 PANEL = "Objects"
 Manifest = dict[str, Any]
@@ -39,12 +40,14 @@ def apply(
     namespace: NamespaceOption = "default",
     bus: BusOption = None,
     data: DataOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
 ) -> None:
     """Create or change objects as a file describes them.
 
     Example: matrixinfer apply -f examples/smollm2.yaml
     """
-    asyncio.run(_apply(read_text(filename), namespace, bus, data))
+    asyncio.run(_apply(read_text(filename), namespace, Where(bus, data, kubeconfig, context)))
 
 
 def get(
@@ -56,6 +59,8 @@ def get(
     output: Annotated[Output, typer.Option("-o", "--output", help="How to print.")] = Output.TABLE,
     bus: BusOption = None,
     data: DataOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
 ) -> None:
     """Show objects.
 
@@ -65,7 +70,7 @@ def get(
     """
     from matrixinfer.bus.clock import SystemClock
 
-    found = asyncio.run(_get(kind, name, "" if all_namespaces else namespace, bus, data))
+    found = asyncio.run(_get(kind, name, "" if all_namespaces else namespace, Where(bus, data, kubeconfig, context)))
     if output is Output.TABLE:
         _print_table(found, all_namespaces, SystemClock().now())
     else:
@@ -80,6 +85,8 @@ def delete(
     namespace: NamespaceOption = "default",
     bus: BusOption = None,
     data: DataOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
 ) -> None:
     """Delete an object, or all objects of a file; what they own goes with them.
 
@@ -93,23 +100,20 @@ def delete(
         targets = [(kind, namespace, name)]
     else:
         raise CliError("say what to delete: KIND and NAME, or -f FILE")
-    if not asyncio.run(_delete(targets, bus, data)):
+    if not asyncio.run(_delete(targets, Where(bus, data, kubeconfig, context))):
         raise typer.Exit(1)
 
 
-async def _apply(text: str, namespace: str, bus_url: str | None, data: Path | None) -> None:
-    from matrixinfer.bus.cluster_client import ClusterClient
+async def _apply(text: str, namespace: str, where: Where) -> None:
 
-    async with connected(bus_url, data) as bus:
-        for applied in await ClusterClient(bus).apply(text, namespace):
+    async with objects_of(where) as client:
+        for applied in await client.apply(text, namespace):
             typer.echo(f"{applied.kind.lower()}/{applied.name} {applied.outcome}")
 
 
-async def _get(kind: str, name: str | None, namespace: str, bus_url: str | None, data: Path | None) -> list[Manifest]:
-    from matrixinfer.bus.cluster_client import ClusterClient
+async def _get(kind: str, name: str | None, namespace: str, where: Where) -> list[Manifest]:
 
-    async with connected(bus_url, data) as bus:
-        client = ClusterClient(bus)
+    async with objects_of(where) as client:
         if name is None:
             return await client.list(kind, namespace)
         found = await client.get(kind, namespace or "default", name)
@@ -118,13 +122,12 @@ async def _get(kind: str, name: str | None, namespace: str, bus_url: str | None,
     return [found]
 
 
-async def _delete(targets: list[tuple[str, str, str]], bus_url: str | None, data: Path | None) -> bool:
-    from matrixinfer.bus.cluster_client import ClusterClient
+async def _delete(targets: list[tuple[str, str, str]], where: Where) -> bool:
 
     everything = True
-    async with connected(bus_url, data) as bus:
+    async with objects_of(where) as client:
         for kind, namespace, name in targets:
-            found = await ClusterClient(bus).delete(kind, namespace, name)
+            found = await client.delete(kind, namespace, name)
             typer.echo(f"{kind.lower()}/{name} {'deleted' if found else 'was not there'}", err=not found)
             everything = everything and found
     return everything

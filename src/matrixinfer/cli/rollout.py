@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from matrixinfer.cli.clusters import ContextOption, KubeconfigOption, Objects, Where, objects_of
 from matrixinfer.cli.errors import CliError
 from matrixinfer.cli.objects import PANEL, NamespaceOption
-from matrixinfer.cli.running import BusOption, DataOption, connected
+from matrixinfer.cli.running import BusOption, DataOption
 from matrixinfer.cli.targets import Target, TargetArgument, apply, check_free, found, infers_of, read_target
-
-if TYPE_CHECKING:  # `--help` loads no part of the platform
-    from matrixinfer.bus.cluster_client import ClusterClient
 
 Manifest = dict[str, Any]
 LOOK_EVERY_S = 0.5
@@ -38,6 +35,8 @@ def status(
     namespace: NamespaceOption = "default",
     bus: BusOption = None,
     data: DataOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
 ) -> None:
     """Wait until everything is of the present template and ready, and say how far it is meanwhile.
 
@@ -45,41 +44,59 @@ def status(
 
     Example: matrixinfer rollout status model/smollm2 --timeout 60
     """
-    if not asyncio.run(_status(read_target(target), timeout, namespace, bus, data)):
+    if not asyncio.run(_status(read_target(target), timeout, namespace, Where(bus, data, kubeconfig, context))):
         raise typer.Exit(1)
 
 
 @commands.command()
 def pause(
-    *, target: TargetArgument, namespace: NamespaceOption = "default", bus: BusOption = None, data: DataOption = None
+    *,
+    target: TargetArgument,
+    namespace: NamespaceOption = "default",
+    bus: BusOption = None,
+    data: DataOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
 ) -> None:
     """Replace nothing more until `resume`. Scaling goes on.
 
     Example: matrixinfer rollout pause modelinfer/split
     """
-    asyncio.run(_hold(read_target(target), True, namespace, bus, data))
+    asyncio.run(_hold(read_target(target), True, namespace, Where(bus, data, kubeconfig, context)))
 
 
 @commands.command()
 def resume(
-    *, target: TargetArgument, namespace: NamespaceOption = "default", bus: BusOption = None, data: DataOption = None
+    *,
+    target: TargetArgument,
+    namespace: NamespaceOption = "default",
+    bus: BusOption = None,
+    data: DataOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
 ) -> None:
     """Go on with a rollout that was paused.
 
     Example: matrixinfer rollout resume modelinfer/split
     """
-    asyncio.run(_hold(read_target(target), False, namespace, bus, data))
+    asyncio.run(_hold(read_target(target), False, namespace, Where(bus, data, kubeconfig, context)))
 
 
 @commands.command()
 def history(
-    *, target: TargetArgument, namespace: NamespaceOption = "default", bus: BusOption = None, data: DataOption = None
+    *,
+    target: TargetArgument,
+    namespace: NamespaceOption = "default",
+    bus: BusOption = None,
+    data: DataOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
 ) -> None:
     """List the templates that are kept, the newest last.
 
     Example: matrixinfer rollout history modelinfer/split
     """
-    asyncio.run(_history(read_target(target), namespace, bus, data))
+    asyncio.run(_history(read_target(target), namespace, Where(bus, data, kubeconfig, context)))
 
 
 @commands.command()
@@ -92,21 +109,23 @@ def undo(
     namespace: NamespaceOption = "default",
     bus: BusOption = None,
     data: DataOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
 ) -> None:
     """Make a former template of a ModelInfer the present one; how many replicas its roles have stays.
 
     Example: matrixinfer rollout undo modelinfer/split --to-revision 2
     """
-    asyncio.run(_undo(read_target(target), to, namespace, bus, data))
+    asyncio.run(_undo(read_target(target), to, namespace, Where(bus, data, kubeconfig, context)))
 
 
 # -- status
-async def _status(target: Target, timeout_s: float, namespace: str, bus_url: str | None, data: Path | None) -> bool:
-    from matrixinfer.bus.cluster_client import ClusterClient
+async def _status(target: Target, timeout_s: float, namespace: str, where: Where) -> bool:
+    from matrixinfer.bus.clock import SystemClock
 
-    async with connected(bus_url, data) as bus:
-        client = ClusterClient(bus)
-        ends_at = bus.clock.monotonic() + timeout_s
+    clock = SystemClock()
+    async with objects_of(where) as client:
+        ends_at = clock.monotonic() + timeout_s
         told = ""
         while True:
             infers = await infers_of(client, target, namespace)
@@ -118,9 +137,9 @@ async def _status(target: Target, timeout_s: float, namespace: str, bus_url: str
             states = {state for state, _ in progress}
             if states == {"done"}:
                 return True
-            if "stuck" in states or bus.clock.monotonic() >= ends_at:
+            if "stuck" in states or clock.monotonic() >= ends_at:
                 return False
-            await bus.clock.sleep(LOOK_EVERY_S)
+            await clock.sleep(LOOK_EVERY_S)
 
 
 def progress_of(infer: Manifest) -> tuple[str, str]:
@@ -144,7 +163,7 @@ def progress_of(infer: Manifest) -> tuple[str, str]:
 
 
 # -- pause and resume
-async def _hold(target: Target, paused: bool, namespace: str, bus_url: str | None, data: Path | None) -> None:
+async def _hold(target: Target, paused: bool, namespace: str, where: Where) -> None:
     word = "paused" if paused else "resumed"
 
     async def change(manifest: Manifest) -> Manifest:
@@ -154,7 +173,7 @@ async def _hold(target: Target, paused: bool, namespace: str, bus_url: str | Non
         check_free(manifest, f"`matrixinfer rollout {'pause' if paused else 'resume'} model/NAME` does it for both")
         return manifest | {"spec": held(manifest["spec"], paused)}
 
-    outcome = await _changed(target, change, namespace, bus_url, data)
+    outcome = await _changed(target, change, namespace, where)
     typer.echo(f"{target} {word if outcome == 'configured' else f'was {word} already'}")
 
 
@@ -167,34 +186,30 @@ async def _changed(
     target: Target,
     change: Callable[[Manifest], Awaitable[Manifest]],
     namespace: str,
-    bus_url: str | None,
-    data: Path | None,
+    where: Where,
 ) -> str:
-    from matrixinfer.bus.cluster_client import ClusterClient
 
-    async with connected(bus_url, data) as bus:
-        client = ClusterClient(bus)
+    async with objects_of(where) as client:
         return await apply(client, await change(await found(client, target, namespace)), namespace)
 
 
 # -- history and undo
-async def _history(target: Target, namespace: str, bus_url: str | None, data: Path | None) -> None:
+async def _history(target: Target, namespace: str, where: Where) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from matrixinfer.bus.cluster_client import ClusterClient
+    from matrixinfer.bus.clock import SystemClock
     from matrixinfer.cli.tables import age
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("MODELINFER", "REVISION", "TEMPLATE", "", "AGE"):
         table.add_column(title)
-    async with connected(bus_url, data) as bus:
-        client = ClusterClient(bus)
+    async with objects_of(where) as client:
         for infer in await infers_of(client, target, namespace):
             for record in await _records(client, infer, namespace):
                 revision = record["metadata"]["labels"][REVISION]
                 cells = [infer["metadata"]["name"], str(record["revision"]), revision, standing(infer, revision)]
-                table.add_row(*cells, age(record, bus.clock.now()))
+                table.add_row(*cells, age(record, SystemClock().now()))
     Console(highlight=False, markup=False).print(table)
 
 
@@ -207,20 +222,18 @@ def standing(infer: Manifest, revision: str) -> str:
     return "being replaced" if revision == current else ""
 
 
-async def _records(client: ClusterClient, infer: Manifest, namespace: str) -> list[Manifest]:
+async def _records(client: Objects, infer: Manifest, namespace: str) -> list[Manifest]:
     """Of the templates, the newest last."""
     mark = {MODELINFER: infer["metadata"]["name"]}
     records: list[Manifest] = await client.list("ControllerRevision", namespace, mark)
     return sorted(records, key=lambda record: int(record["revision"]))
 
 
-async def _undo(target: Target, to: int | None, namespace: str, bus_url: str | None, data: Path | None) -> None:
-    from matrixinfer.bus.cluster_client import ClusterClient
+async def _undo(target: Target, to: int | None, namespace: str, where: Where) -> None:
 
     if target.kind != "ModelInfer":
         raise CliError(f"{target}: apply the model's former manifest; only a ModelInfer of its own keeps templates")
-    async with connected(bus_url, data) as bus:
-        client = ClusterClient(bus)
+    async with objects_of(where) as client:
         infer = await found(client, target, namespace)
         check_free(infer, "apply its former manifest instead")
         record = chosen(await _records(client, infer, namespace), to, target)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from matrixinfer.cli.clusters import ContextOption, KubeconfigOption, Where, objects_of
 from matrixinfer.cli.errors import CliError
 from matrixinfer.cli.objects import PANEL, NamespaceOption
-from matrixinfer.cli.running import BusOption, DataOption, connected
+from matrixinfer.cli.running import BusOption, DataOption
 from matrixinfer.cli.targets import Target, TargetArgument, apply, check_free, found, read_target
 
 Manifest = dict[str, Any]
@@ -30,6 +30,8 @@ def scale(
     namespace: NamespaceOption = "default",
     bus: BusOption = None,
     data: DataOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
 ) -> None:
     """Change how many groups a ModelInfer has, or how many replicas a Model's backend.
 
@@ -51,16 +53,12 @@ def scale(
         check_free(manifest, f"scale that, e.g. `matrixinfer scale model/NAME --replicas {replicas}`")
         return with_groups(manifest, replicas, role or "")
 
-    asyncio.run(_scale(wanted, scaled, namespace, bus, data))
+    asyncio.run(_scale(wanted, scaled, namespace, Where(bus, data, kubeconfig, context)))
 
 
-async def _scale(
-    target: Target, scaled: Callable[[Manifest], Manifest], namespace: str, bus_url: str | None, data: Path | None
-) -> None:
-    from matrixinfer.bus.cluster_client import ClusterClient
+async def _scale(target: Target, scaled: Callable[[Manifest], Manifest], namespace: str, where: Where) -> None:
 
-    async with connected(bus_url, data) as bus:
-        client = ClusterClient(bus)
+    async with objects_of(where) as client:
         outcome = await apply(client, scaled(await found(client, target, namespace)), namespace)
     typer.echo(f"{target} {'scaled' if outcome == 'configured' else outcome}")
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from matrixinfer.cli.clusters import Objects
 from matrixinfer.cli.errors import CliError
-
-if TYPE_CHECKING:  # `--help` loads no part of the platform
-    from matrixinfer.bus.cluster_client import ClusterClient
 
 Manifest = dict[str, Any]
 TargetArgument = Annotated[str, typer.Argument(metavar="KIND/NAME", help="model/NAME or modelinfer/NAME.")]
@@ -41,7 +39,7 @@ def read_target(text: str) -> Target:
     return Target(_KINDS[kind.lower()], name)
 
 
-async def found(client: ClusterClient, target: Target, namespace: str) -> Manifest:
+async def found(client: Objects, target: Target, namespace: str) -> Manifest:
     manifest = await client.get(target.kind, namespace, target.name)
     if manifest is None:
         raise CliError(
@@ -50,7 +48,7 @@ async def found(client: ClusterClient, target: Target, namespace: str) -> Manife
     return manifest
 
 
-async def infers_of(client: ClusterClient, target: Target, namespace: str) -> list[Manifest]:
+async def infers_of(client: Objects, target: Target, namespace: str) -> list[Manifest]:
     """The ModelInfer itself, or all of a Model."""
     manifest = await found(client, target, namespace)
     if target.kind == "ModelInfer":
@@ -72,7 +70,7 @@ def check_free(manifest: Manifest, advice: str) -> None:
         raise CliError(f"modelinfer/{name} is what {owner['kind']} {owner['name']} wants it to be: {advice}")
 
 
-async def apply(client: ClusterClient, manifest: Manifest, namespace: str) -> str:
+async def apply(client: Objects, manifest: Manifest, namespace: str) -> str:
     """What became of it."""
     (applied,) = await client.apply(json.dumps(manifest), namespace)
     return applied.outcome
