@@ -11,14 +11,20 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from bench import cache_index, fair_queue, report, scheduling, takeover
+from bench import cache_index, fair_queue, reconcile, report, scheduling, takeover
 from bench.house import measure_house
 from bench.profile import sample
 from bench.rig import Rig
 from bench.rows import added_ttft, chunks, replicated, throughput
 
+PURE = {
+    "queue": fair_queue.main,
+    "decision": scheduling.main,
+    "index": cache_index.measure,
+    "reconcile": reconcile.main,
+}
 ON_REQUEST = ("takeover",)
-BY_DEFAULT = ("requests", "chunks", "servers", "house", "profile", "queue", "decision", "index")
+BY_DEFAULT = ("requests", "chunks", "servers", "house", "profile", "queue", "decision", "index", "reconcile")
 EVERYTHING = (*BY_DEFAULT, *ON_REQUEST)
 
 
@@ -36,12 +42,9 @@ def arguments() -> argparse.Namespace:
 
 async def main(chosen: argparse.Namespace, folder: Path, console: Console) -> None:
     wanted = set(chosen.only.split(","))
-    if "queue" in wanted:
-        fair_queue.main(console)
-    if "decision" in wanted:
-        scheduling.main(console)
-    if "index" in wanted:
-        cache_index.measure(console)
+    for name, measure in PURE.items():
+        if name in wanted:
+            measure(console)
     if wanted & {"requests", "chunks", "profile"}:
         async with Rig(folder / "one") as rig:
             if "requests" in wanted:

@@ -1,0 +1,54 @@
+"""Looks of the ModelInfer reconciler at what is as it should be, beside only reading the same objects from JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from matrixinfer.handlers.api.controllerrevision import ControllerRevision
+from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.reconcile import modelinfer
+from support.rolling import Rolling
+
+BUDGET_MS = 50
+
+
+def main(console: Console) -> None:
+    table = Table(title="ModelInfers as they should be; CPU ms of one look")
+    for title in ("", "one look", "of reading them", "budget"):
+        table.add_column(title)
+    table.add_row("one with 256 pods", *_measured(256, 1, times=20), str(BUDGET_MS))
+    table.add_row("1,000 with one pod each", *_measured(1, 1000, times=1), "")
+    console.print(table)
+
+
+def _measured(pods: int, objects: int, *, times: int) -> tuple[str, str]:
+    """Milliseconds, and the ratio to reading the Pods alone."""
+    it = Rolling(replicas=pods)
+    it.settle()
+    infer, found = it.infer, it.pods()
+    records = it.world.all(ControllerRevision)
+    bodies = [json.dumps(pod.to_json()) for pod in found]
+
+    def look() -> None:
+        for _ in range(objects):
+            assert modelinfer.decide(infer, found, records, it.world.loads, now=it.world.now).is_empty
+
+    def read() -> None:
+        for _ in range(objects):
+            for body in bodies:
+                Pod.read(json.loads(body))
+
+    look_ms, read_ms = _cpu_ms(look, times), _cpu_ms(read, times)
+    return f"{look_ms:.1f}", f"{look_ms / read_ms:.2f}"
+
+
+def _cpu_ms(work: Callable[[], None], times: int) -> float:
+    began = time.process_time()
+    for _ in range(times):
+        work()
+    return (time.process_time() - began) / times * 1000
