@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
@@ -17,7 +18,7 @@ from bench.profile import sample
 from bench.rig import Rig
 from bench.rows import added_ttft, chunks, replicated, throughput
 
-PURE = {
+PURE: dict[str, Callable[[Console], object]] = {
     "queue": fair_queue.main,
     "decision": scheduling.main,
     "index": cache_index.measure,
