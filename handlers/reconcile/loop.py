@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -25,13 +26,12 @@ from matrixinfer.handlers.errors import ClusterError, Conflicted, NotFound
 from matrixinfer.handlers.reconcile import model, modelinfer, modelroute, modelserver
 from matrixinfer.handlers.reconcile.infer.census import Loads
 from matrixinfer.handlers.reconcile.plan import Plan
+from matrixinfer.handlers.reconcile.setbacks import FAILED, Setbacks, with_failure
 from matrixinfer.handlers.reconcile.triggers import Key
 
 logger = logging.getLogger("matrixinfer.handlers.reconcile.loop")
 
 CONFLICT_RETRY_S = 0.05
-FIRST_RETRY_S = 0.25
-LAST_RETRY_S = 30.0
 
 _RECONCILED: dict[str, type[Resource]] = {
     "Model": Model,
@@ -66,7 +66,7 @@ class Loop:
         self._loads_of = loads_of
         self._clock = clock
         self._agent_image = agent_image
-        self._failures: dict[Key, int] = {}
+        self._setbacks = Setbacks()
         self._deciders: dict[str, Callable[[str, str], Awaitable[Plan]]] = {
             "Model": self._decide_model,
             "ModelInfer": self._decide_modelinfer,
@@ -85,20 +85,27 @@ class Loop:
             await self._act(key, plan)
         except (Conflict, Conflicted) as error:
             raise Retry(CONFLICT_RETRY_S, str(error)) from error
-        except (BusError, ClusterError) as error:
-            raise self._retry(key, str(error)) from error
+        except BusError as error:  # whoever cannot be reached will come back: tried for ever
+            raise self._setbacks.retry(key, str(error)) from error
+        except ClusterError as error:
+            raise await self._failed(key, str(error)) from error
         except Exception as error:
             logger.exception("reconciling %s %s/%s met a defect", *key)
-            raise self._retry(key, f"{type(error).__name__}: {error}") from error
-        self._failures.pop(key, None)
+            raise await self._failed(key, f"{type(error).__name__}: {error}") from error
+        self._setbacks.forget(key)
         if plan.again_after_s is not None:
             raise Retry(plan.again_after_s, "something is due then")
 
-    def _retry(self, key: Key, reason: str) -> Retry:
-        """Each failure in a row doubles the wait."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        return Retry(min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(failures, 10)), reason)
+    async def _failed(self, key: Key, reason: str) -> Retry | Reject:
+        """Told by a condition and an Event when it goes on, and at last given up: then it is a dead letter."""
+        retry = self._setbacks.retry(key, reason)
+        given_up = self._setbacks.give_up(key, reason)
+        subject = self._cluster.get(_RECONCILED[key.kind], key.namespace, key.name)
+        if subject is not None and (given_up or self._setbacks.is_to_be_told(key)):
+            with contextlib.suppress(BusError, ClusterError):  # the next failure tells it
+                await self._cluster.update_status(with_failure(subject, reason, self._clock.now()))
+            await self._cluster.record(subject, FAILED, reason, is_warning=True)
+        return given_up or retry
 
     # -- gather and decide
     async def _decide_model(self, namespace: str, name: str) -> Plan:

@@ -13,8 +13,9 @@ from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
 from matrixinfer.handlers.errors import Conflicted
-from matrixinfer.handlers.reconcile.loop import CONFLICT_RETRY_S, FIRST_RETRY_S, LAST_RETRY_S, Loop
+from matrixinfer.handlers.reconcile.loop import CONFLICT_RETRY_S, Loop
 from matrixinfer.handlers.reconcile.modelinfer import NEXT_PORTION_S, PORTION
+from matrixinfer.handlers.reconcile.setbacks import FAILED, FIRST_RETRY_S, GIVEN_UP_AFTER, LAST_RETRY_S, TOLD_AFTER
 from matrixinfer.handlers.reconcile.triggers import Key
 
 SERVER = """
@@ -121,6 +122,46 @@ async def test_a_defect_is_told_with_its_traceback_and_tried_again(monkeypatch, 
         monkeypatch.setattr(place.cluster, "apply", broken)
         assert "ZeroDivisionError: oops" in (await place.verdict(Key("ModelInfer", "default", "i"))).reason
         assert caplog.records[-1].exc_info is not None
+
+
+async def test_what_goes_on_failing_says_so_is_given_up_and_says_so_no_more_when_it_succeeds(monkeypatch):
+    key = Key("ModelInfer", "default", "i")
+    async with Place() as place:
+        apply, told = place.cluster.apply, set()
+
+        async def broken(resource: object) -> None:
+            raise ZeroDivisionError("oops")
+
+        async def record(about: object, reason: str, message: str, *, is_warning: bool) -> None:
+            told.add((reason, message, is_warning))
+
+        monkeypatch.setattr(place.cluster, "record", record)
+
+        def conditions() -> list[str]:
+            return [one.type for one in place.cluster.get(ModelInfer, "default", "i").status.conditions]
+
+        monkeypatch.setattr(place.cluster, "apply", broken)
+        for _ in range(TOLD_AFTER - 1):
+            await place.verdict(key)
+        assert FAILED not in conditions()
+        for _ in range(GIVEN_UP_AFTER - TOLD_AFTER):
+            await place.verdict(key)
+            assert FAILED in conditions()
+        with pytest.raises(Reject, match=f"given up after {GIVEN_UP_AFTER} failures in a row: ZeroDivisionError: oops"):
+            await place.loop.reconcile(key)
+        assert (await place.verdict(key)).after_s == FIRST_RETRY_S
+        assert told == {(FAILED, "ZeroDivisionError: oops", True)}
+        monkeypatch.setattr(place.cluster, "apply", apply)
+        await place.loop.reconcile(key)
+        assert FAILED not in conditions()
+
+
+async def test_whoever_cannot_be_reached_is_waited_for_without_end():
+    key = Key("ModelServer", "default", "s")
+    async with Place() as place:
+        place.broker.drop_connection(place.bus)
+        for _ in range(2 * GIVEN_UP_AFTER):
+            assert (await place.verdict(key)).after_s <= LAST_RETRY_S
 
 
 async def test_a_failed_pod_is_looked_at_again_when_its_time_has_come():
