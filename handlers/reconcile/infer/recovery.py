@@ -48,7 +48,8 @@ def recovered(infer: ModelInfer, census: Census, *, is_new_template: bool, now: 
         known[unit] = Failures(unit=unit, count=count + 1, at=timestamp(now))
         _retire(infer.spec.recovery_policy, census, broken.failed, result)
     for present in census.instances():
-        _go_along(infer.spec.recovery_policy, census, present, result)
+        if infer.spec.recovery_policy is not RecoveryPolicy.NONE and _is_torn(present):
+            result.leaving.add(present.instance)
     result.failures = tuple(sorted(known.values(), key=lambda one: one.unit))
     return result
 
@@ -111,14 +112,9 @@ def _retire(policy: RecoveryPolicy, census: Census, failed: Iterable[Place], res
                 result.alone.add(place)
 
 
-def _go_along(policy: RecoveryPolicy, census: Census, present: Present, result: Recovered) -> None:
-    """Where a Pod is going, for whatever reason, its companions go too."""
-    if not any(pod.is_terminating for pod in present.pods.values()):
-        return
-    if policy is RecoveryPolicy.ROLE:
-        result.leaving.add(present.instance)
-    elif policy is RecoveryPolicy.GROUP and not present.leaves:
-        result.leaving |= census.groups[present.instance.group].keys()
+def _is_torn(present: Present) -> bool:
+    """One of its Pods is going, for whatever reason, and the others cannot go on without it."""
+    return any(pod.is_terminating for pod in present.pods.values())
 
 
 def _is_forgiven(failures: Failures, now: float) -> bool:

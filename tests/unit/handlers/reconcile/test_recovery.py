@@ -90,9 +90,26 @@ def test_what_belongs_together_goes_together(policy, anew, how):
         fail(it, "i-0-decode-0-1")
     else:
         it.world.remove(Pod, "i-0-decode-0-1")
+        anew = {name for name in anew if "decode" in name}
     it.settle()
     assert {pod.metadata.name for pod in it.pods() if pod.metadata.uid != before[pod.metadata.name]} == anew
     assert len(it.ready()) == 6
+
+
+@pytest.mark.parametrize("policy", ["None", "RoleRecreate", "InferGroupRecreate"])
+@pytest.mark.parametrize("ready", [True, False])
+def test_scaling_a_role_down_is_no_failure_of_its_group(policy, ready):
+    it = Rolling(replicas=1, roles=[role("prefill", 2), role("decode")], recoveryPolicy=policy)
+    it.settle()
+    before = {pod.metadata.name: pod.metadata.uid for pod in it.pods()}
+    it.world.report("i-0-prefill-1-0", phase="Running", ready=ready)
+    it.write(roles=[role("prefill", 1), role("decode")])
+    for _ in range(5):
+        it.look()
+        it.world.node_ends_pods()
+        it.world.now += 5
+    after = {pod.metadata.name: pod.metadata.uid for pod in it.pods()}
+    assert after == {name: uid for name, uid in before.items() if name != "i-0-prefill-1-0"}
 
 
 def restarted(it: Rolling, name: str, *, ended_s: float, unready_s: float) -> None:
