@@ -84,9 +84,12 @@ class KubernetesClient:
             raise
         return True
 
-    async def logs(self, namespace: str, pod: str, container: str = "", *, follow: bool = False) -> AsyncIterator[str]:
-        """Line by line; with `follow` until the container has ended."""
+    async def logs(
+        self, namespace: str, pod: str, container: str = "", *, follow: bool = False, tail: int | None = None
+    ) -> AsyncIterator[str]:
+        """Line by line, of what is there the last `tail`; with `follow` until the container has ended."""
         query = {"follow": str(follow).lower()} | ({"container": container} if container else {})
+        query |= {"tailLines": str(tail)} if tail is not None else {}
         path = requests.object_path(KINDS["Pod"], namespace, pod, "log")
         try:
             async with contextlib.aclosing(self._connection.lines(path, query, silent_s=86_400.0)) as lines:

@@ -16,6 +16,7 @@ from matrixinfer.cli import (
     describe,
     doctor,
     explain,
+    logs,
     objects,
     parts,
     replay,
@@ -76,5 +77,5 @@ def root(
     logging.getLogger("matrixinfer").addHandler(logging.NullHandler())
 
 
-for group in (start, chat, objects, describe, scale, rollout, crds, explain, replay, doctor, simulate, parts):
+for group in (start, chat, objects, describe, logs, scale, rollout, crds, explain, replay, doctor, simulate, parts):
     group.register(app)

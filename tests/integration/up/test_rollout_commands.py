@@ -87,6 +87,9 @@ async def test_groups_and_backends_are_scaled(run: Commands) -> None:
     told = await run("describe", "model", "simulated")
     assert "Active=True" in told
     assert "Pod simulated-main-1-server-0-0  Running" in told
+    assert "agent" in await run("logs", "simulated-main-1-server-0-0", "--tail", "50")
+    assert "has no log on this machine" in await run("logs", "nobody", code=1)
+    assert "expected one of agent" in await run("logs", "simulated-main-1-server-0-0", "-c", "x", code=1)
     assert "is what Model simulated wants" in await run("scale", "mi/simulated-main", "--replicas", "1", code=1)
     await run("scale", "model/simulated", "--replicas", "1")
     await eventually(lambda: has_pods(1), timeout_s=30, every_s=0.5)
