@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+import support
 from matrixinfer.reaper import members
 from support import kube
 
@@ -24,11 +26,12 @@ time.sleep(600)
 
 @pytest.mark.skipif(bool(kube.missing()), reason=kube.missing())
 def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path) -> None:
-    tests = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert tests.stdout is not None
-    house = tests.stdout.readline().strip()
-    (server,) = members(house)
-    tests.kill()
-    tests.communicate()
+    command, path = [sys.executable, "-c", RUN, str(tmp_path)], str(Path(support.__path__[0]).parent)
+    environment = os.environ | {"PYTHONPATH": path}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as tests:
+        assert tests.stdout is not None
+        house = tests.stdout.readline().strip()
+        (server,) = members(house)
+        tests.kill()
     psutil.wait_procs([server], timeout=20)
     assert members(house) == []

@@ -27,11 +27,12 @@ class Watched:
 
     def __init__(self, folder: Path, *argv: str, stop_s: float = 5.0) -> None:
         self.said: list[str] = []
+        self._others = set(psutil.Process().children(recursive=True))
         spec = PartSpec("part", argv, {"EXTRA": "given"}, stop_s)
         self.child = Child(spec, folder, SystemClock(), self.said.append)
 
     def pids(self) -> list[int]:
-        mine = psutil.Process().children(recursive=True)
+        mine = set(psutil.Process().children(recursive=True)) - self._others
         return [process.pid for process in mine if process.status() != psutil.STATUS_ZOMBIE]
 
     @asynccontextmanager
