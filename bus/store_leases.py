@@ -17,15 +17,11 @@ import msgspec
 from matrixinfer.bus.background import spawn
 from matrixinfer.bus.clock import Clock, SystemClock
 from matrixinfer.bus.contracts.codec import decode, encode
-from matrixinfer.bus.errors import BusError, Conflict, LeaseLost, Malformed
+from matrixinfer.bus.errors import Conflict, LeaseLost, Malformed
 from matrixinfer.bus.ports.leases import Lease
 from matrixinfer.bus.ports.store import Entry, Store, Watch
 
 logger = logging.getLogger("matrixinfer.bus.store_leases")
-
-LAPSED_FOR_S = 1.0
-"""So much longer than its time to live a lease may be there unrenewed, before it is looked at."""
-COLLECT_EVERY_S = 0.5
 
 HoldersHandler = Callable[[dict[str, str]], Awaitable[None]]
 
@@ -33,12 +29,6 @@ HoldersHandler = Callable[[dict[str, str]], Awaitable[None]]
 class _Holding(msgspec.Struct, frozen=True, array_like=True):
     owner: str
     epoch: int = 0
-    ttl_s: float = 0.0
-    """0 for a claim, which has none, and for what a former version wrote."""
-
-
-_Heard = dict[str, tuple[Entry, float]]
-"""By key: what is there, and when that was heard (monotonic seconds)."""
 
 
 class StoreLeases:
@@ -51,13 +41,13 @@ class StoreLeases:
 
     async def acquire(self, name: str, owner: str, *, ttl_s: float) -> Lease | None:
         try:
-            epoch = await self._store.put(name, encode(_Holding(owner, 0, ttl_s)), revision=0, ttl_s=ttl_s)
+            epoch = await self._store.put(name, encode(_Holding(owner)), revision=0, ttl_s=ttl_s)
         except Conflict:
             return None
         return Lease(name, owner, epoch, epoch, ttl_s)
 
     async def renew(self, lease: Lease) -> Lease:
-        value = encode(_Holding(lease.owner, lease.epoch, lease.ttl_s))
+        value = encode(_Holding(lease.owner, lease.epoch))
         try:
             revision = await self._store.put(lease.name, value, revision=lease.revision, ttl_s=lease.ttl_s)
         except Conflict as error:
@@ -87,17 +77,12 @@ class StoreLeases:
     async def follow(self, prefix: str, handler: HoldersHandler) -> Callable[[], Awaitable[None]]:
         watch = await self._store.watch(_tokens(prefix))
         await handler(self._holders(watch.snapshot, prefix))
-        heard = {entry.key: (entry, self._clock.monotonic()) for entry in watch.snapshot.values()}
-        tasks = [
-            spawn(self._follow(watch, prefix, handler, heard), f"follow leases {prefix}"),
-            spawn(self._collect(heard), f"collect leases {prefix}"),
-        ]
+        task = spawn(self._follow(watch, prefix, handler), f"follow leases {prefix}")
 
         async def end() -> None:
             await watch.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            task.cancel()
+            await asyncio.wait([task])
 
         return end
 
@@ -110,20 +95,19 @@ class StoreLeases:
     async def _own_write(self, lease: Lease, error: Conflict) -> int:
         """A renewal whose answer was lost is ours all the same: the lease in the bucket names owner and epoch."""
         entry = await self._store.get(lease.name)
-        if entry is not None:
-            holding = decode(entry.value, _Holding)
-            if (holding.owner, holding.epoch) == (lease.owner, lease.epoch):
-                return entry.revision
+        if entry is not None and decode(entry.value, _Holding) == _Holding(lease.owner, lease.epoch):
+            return entry.revision
         raise LeaseLost(f"lease {lease.name!r} of {lease.owner!r} (epoch {lease.epoch}) is lost: {error}") from error
 
-    async def _follow(self, watch: Watch, prefix: str, handler: HoldersHandler, heard: _Heard) -> None:
-        told = self._holders(watch.snapshot, prefix)
+    async def _follow(self, watch: Watch, prefix: str, handler: HoldersHandler) -> None:
+        entries = dict(watch.snapshot)
+        told = self._holders(entries, prefix)
         async for change in watch:
             if change.entry is None:
-                heard.pop(change.key, None)
+                entries.pop(change.key, None)
             else:
-                heard[change.key] = change.entry, self._clock.monotonic()
-            now = self._holders({name: entry for name, (entry, _) in heard.items()}, prefix)
+                entries[change.key] = change.entry
+            now = self._holders(entries, prefix)
             if now == told:
                 continue  # a renewal
             told = now
@@ -131,28 +115,6 @@ class StoreLeases:
                 await handler(dict(now))
             except Exception:
                 logger.exception("the follower of leases %s failed", prefix)
-
-    async def _collect(self, heard: _Heard) -> None:
-        """A server does not always let a key go in time (nats-server #7256). A lease that was not renewed for longer
-        than it lives is nobody's: its holder has stopped by its own clock. Whoever follows removes it, if it is still
-        what was heard, and so everybody hears that it is gone."""
-        while True:
-            await self._clock.sleep(COLLECT_EVERY_S)
-            now = self._clock.monotonic()
-            for entry, heard_at in list(heard.values()):
-                ttl_s = _ttl_s(entry)
-                if ttl_s and now - heard_at > ttl_s + LAPSED_FOR_S:
-                    heard[entry.key] = entry, now  # not again at once, should it fail
-                    await self._remove_lapsed(entry)
-
-    async def _remove_lapsed(self, entry: Entry) -> None:
-        try:
-            there = await self._store.get(entry.key)
-            if there is not None and there.revision == entry.revision:
-                logger.warning("lease %s has run out and is still there: removed", entry.key)
-                await self._store.delete(entry.key, revision=entry.revision)
-        except BusError as error:  # renewed meanwhile, or not to be reached
-            logger.info("whether lease %s has run out is looked at again: %s", entry.key, error)
 
     def _holders(self, entries: dict[str, Entry], prefix: str) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -169,13 +131,6 @@ class StoreLeases:
         if self._unreadable.get(entry.key) != entry.revision:
             self._unreadable[entry.key] = entry.revision
             logger.warning("lease %s cannot be read: %s", entry.key, error)
-
-
-def _ttl_s(entry: Entry) -> float:
-    try:
-        return decode(entry.value, _Holding).ttl_s
-    except Malformed:
-        return 0.0
 
 
 def _epoch(entry: Entry | None) -> int:
