@@ -16,6 +16,7 @@ from nats import errors as nats_errors
 from nats.aio.client import Client as NatsClient
 from nats.aio.subscription import Subscription as NatsSubscription
 
+from matrixinfer.bus.background import apart
 from matrixinfer.bus.errors import TooLarge, Unavailable
 from matrixinfer.bus.jetstream.parser import Parser
 
@@ -62,7 +63,8 @@ class Client(NatsClient):
         return bool(self._pending_data_size > self._max_pending_size and self.is_connected)
 
     async def relieve(self) -> None:
-        await self._flush_pending(force_flush=True)
+        """Wait until the socket has taken what is buffered. nats-py's flush swallows a cancellation: it runs apart."""
+        await apart(self._flush_pending(force_flush=True), "flush to the socket")
 
     def check_size(self, subject: str, size: int) -> None:
         if size > self._max_payload:
@@ -111,6 +113,12 @@ class Client(NatsClient):
         except Exception:  # one bad message must not end the reader of all
             logger.exception("the listener on %r failed", subject)
         return True
+
+    async def _process_pong(self) -> None:
+        """A flush that was given up is still in the row: to tell it would end nats-py's reader of everything."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     async def _process_err(self, err_msg: str) -> None:
         """nats-py closes for good on most errors that a server can send; here they end in a reconnect."""

@@ -126,3 +126,22 @@ async def test_subscriptions_outlive_a_broken_connection_and_lose_only_what_came
     await rig.other.signals.publish("mi.load.a.b", b"after")
     await rig.until(lambda: len(ears.heard) == 3)
     assert [data for _, data in ears.heard] == [b"before", b"buffered", b"after"]
+
+
+async def test_a_cancelled_call_ends_wherever_it_is_and_touches_no_other(rig: Rig) -> None:
+    """A library on the way may swallow the cancellation: then whoever waits for the end waits for ever. Or it may
+    stumble over the answer to what was given up."""
+
+    async def hear(_: Signal) -> None:
+        pass
+
+    for turns in range(20):
+        call = asyncio.create_task(rig.bus.signals.subscribe("mi.control.ns.p", hear))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        was_done = call.done()
+        call.cancel()
+        await asyncio.wait([call])
+        assert was_done or call.cancelled(), f"after {turns} turns"
+    await rig.other.signals.subscribe("mi.where.ns.ms", echo)
+    assert await rig.bus.signals.request("mi.where.ns.ms", b"a", timeout_s=5.0) == b"aa"
