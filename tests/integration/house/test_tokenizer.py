@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-from tokenizers import Tokenizer
 
 from matrixinfer.bus.block_hashes import BLOCK_TOKENS
 from support.eventually import eventually
@@ -26,7 +25,6 @@ spec:
       config: {{slots: 2, decode_step_s: 0.001}}
       tokenizer: {{path: {path}}}
 """
-CONVERSATIONS = 10
 LONG = "the quick brown fox jumps over the lazy dog. " * 60
 
 
@@ -54,21 +52,14 @@ async def test_usage_is_the_tokenizers_and_the_cache_is_found_by_blocks_of_token
             )
 
         await eventually(is_loaded, timeout_s=20)
-        found = 0
-        for number in range(CONVERSATIONS):
-            first = [{"role": "user", "content": f"{number} {LONG}"}]
-            more = [*first, {"role": "assistant", "content": LONG}, {"role": "user", "content": "and the fox?"}]
-            counts = [counted(tokenizer, messages) for messages in (first, more)]
-            told = [await usage(messages) for messages in (first, more)]
-            assert [each["prompt_tokens"] for each in told] == counts
-            shared = counts[0] // BLOCK_TOKENS * BLOCK_TOKENS
-            assert shared >= BLOCK_TOKENS
-            found += told[1]["prompt_tokens_details"]["cached_tokens"] == shared
-        assert found >= CONVERSATIONS - 2, (
-            "it is a matter of time whether an engine has told of what it has just computed"
-        )
-
-
-def counted(tokenizer: Tokenizer, messages: list[dict[str, str]]) -> int:
-    text = "<s>" + "".join(f"<|{m['role']}|>{m['content']}<|end|>\n" for m in messages) + "<|assistant|>"
-    return len(tokenizer.encode(text, add_special_tokens=False).ids)
+        first = [{"role": "user", "content": LONG}]
+        more = [*first, {"role": "assistant", "content": LONG}, {"role": "user", "content": "and the fox?"}]
+        counts = []
+        for messages in (first, more):
+            text = "<s>" + "".join(f"<|{m['role']}|>{m['content']}<|end|>\n" for m in messages) + "<|assistant|>"
+            counts.append(len(tokenizer.encode(text, add_special_tokens=False).ids))
+        told = [await usage(messages) for messages in (first, more)]
+        assert [each["prompt_tokens"] for each in told] == counts
+        shared = counts[0] // BLOCK_TOKENS * BLOCK_TOKENS
+        assert shared >= BLOCK_TOKENS
+        assert told[1]["prompt_tokens_details"]["cached_tokens"] == shared
