@@ -29,7 +29,7 @@ Flag = Annotated[bool, Field(strict=True)]
 
 def _outside(field: str) -> str:
     """`model_uri` is `modelURI` and `pod_ip` is `podIP`, as Kubernetes writes abbreviations."""
-    return re.sub(r"(Uri|Ip)$", lambda match: match.group().upper(), to_camel(field))
+    return re.sub(r"(Uri|Url|Ip|Ipc|Pid|Api|Fqdn)$", lambda match: match.group().upper(), to_camel(field))
 
 
 class Part(BaseModel):

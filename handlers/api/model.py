@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from matrixinfer.handlers.api.container import EnvVar
 from matrixinfer.handlers.api.dispatch import Dispatch
 from matrixinfer.handlers.api.meta import Condition, DnsLabel, Part, Resource, Whole
 from matrixinfer.handlers.api.modelinfer import MOST_PODS
 from matrixinfer.handlers.api.modelroute import ModelMatch
 from matrixinfer.handlers.api.patterns import MODEL_URI, SERVED_NAME
-from matrixinfer.handlers.api.pod import EnvVar
 from matrixinfer.handlers.api.rollout import RolloutStrategy
 from matrixinfer.handlers.api.rules import Rule
 from matrixinfer.handlers.api.tokenizer import Tokenizer

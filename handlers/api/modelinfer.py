@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from matrixinfer.handlers.api.durations import Duration
 from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource, Whole
 from matrixinfer.handlers.api.patterns import ROLE_NAME
-from matrixinfer.handlers.api.pod import PodSpec
+from matrixinfer.handlers.api.podspec import PodSpec
 from matrixinfer.handlers.api.rollout import Recovery, RolloutStrategy, resolved
 from matrixinfer.handlers.api.rules import Rule
 

@@ -11,7 +11,11 @@ SERVED_NAME = r"^[A-Za-z0-9]?[-A-Za-z0-9._/:]*$"
 MODEL_URI = r"^([a-z][a-z0-9+.-]*://[^\s\x00]+)?$"
 ABSOLUTE_PATH = r"^/[^\x00]*$"
 DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
-VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+VARIABLE = r"^[ -<>-~]+$"
+FIELD_PATH = (
+    r"^(metadata\.(name|namespace|uid|(labels|annotations)\['[^'\x00]+'\])|"
+    r"spec\.(nodeName|serviceAccountName)|status\.(hostIP|podIP)s?)$"
+)
 FOR_A_PROCESS = r"^[^\x00]*$"
 
 MEANINGS = {
@@ -23,6 +27,8 @@ MEANINGS = {
     MODEL_URI: "expected scheme://… without spaces, e.g. file:///models/qwen.gguf",
     ABSOLUTE_PATH: "expected a path from the root on, e.g. /models/qwen",
     DURATION: "expected numbers with the units ms, s, m or h, e.g. 90s or 1h30m",
-    VARIABLE: "expected letters, digits and '_', not beginning with a digit",
+    VARIABLE: "expected printable characters of ASCII without '='",
+    FIELD_PATH: "expected metadata.name, metadata.namespace, metadata.uid, metadata.labels['…'], "
+    "metadata.annotations['…'], spec.nodeName, spec.serviceAccountName, status.hostIP or status.podIP",
     FOR_A_PROCESS: "expected text without the character NUL: no process can be given one",
 }

@@ -1,50 +1,12 @@
-"""The subset of a core Pod that we write and read."""
+"""The core Pod: what is known of its status, and the whole of its spec."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar, Literal
 
 from matrixinfer.handlers.api.conditions import is_true
-from matrixinfer.handlers.api.meta import Condition, DnsLabel, Part, Resource, Whole
-from matrixinfer.handlers.api.patterns import FOR_A_PROCESS, VARIABLE
-
-ProcessText = Annotated[str, Field(pattern=FOR_A_PROCESS)]
-"""A word of a command line, a value of the environment, a folder."""
-
-
-class FieldSelector(Part):
-    field_path: Literal["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName"]
-
-
-class EnvSource(Part):
-    field_ref: FieldSelector
-
-
-class EnvVar(Part):
-    name: Annotated[str, Field(pattern=VARIABLE)]
-    value: ProcessText = ""
-    value_from: EnvSource | None = None
-
-
-class Container(Part):
-    name: DnsLabel
-    image: str = ""
-    """Ignored by a node that runs containers as processes."""
-    command: tuple[ProcessText, ...] = ()
-    args: tuple[ProcessText, ...] = ()
-    env: tuple[EnvVar, ...] = ()
-    working_dir: ProcessText = ""
-
-
-class PodSpec(Part):
-    containers: Annotated[tuple[Container, ...], Field(min_length=1)]
-    restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
-    termination_grace_period_seconds: Annotated[Whole, Field(ge=0)] = 30
-    """Seconds between the request to stop and the end by force."""
-    node_name: str | None = None
-    """Who runs it; set by the node or by Kubernetes' scheduler, never by us."""
+from matrixinfer.handlers.api.meta import Condition, Part, Resource
+from matrixinfer.handlers.api.podspec import PodSpec
 
 
 class ContainerStateRunning(Part):
@@ -93,6 +55,7 @@ class PodStatus(Part):
     start_time: str | None = None
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
 
 
 class Pod(Resource):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from matrixinfer.handlers.api import labels
 from matrixinfer.handlers.api.conditions import condition, find, updated
+from matrixinfer.handlers.api.container import Container, EnvVar
 from matrixinfer.handlers.api.meta import Condition, Metadata, Resource, owned_by
 from matrixinfer.handlers.api.model import Backend, BackendStatus, Model, ModelStatus
 from matrixinfer.handlers.api.modelinfer import (
@@ -19,7 +20,7 @@ from matrixinfer.handlers.api.modelinfer import (
 )
 from matrixinfer.handlers.api.modelroute import ModelMatch, ModelRoute, ModelRouteSpec, RouteRule, TargetModel
 from matrixinfer.handlers.api.modelserver import ModelServer, ModelServerSpec, WorkloadSelector
-from matrixinfer.handlers.api.pod import Container, EnvVar, PodSpec
+from matrixinfer.handlers.api.podspec import PodSpec
 from matrixinfer.handlers.api.times import timestamp
 from matrixinfer.handlers.reconcile.plan import Plan, differs, listed
 

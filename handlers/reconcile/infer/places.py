@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from matrixinfer.handlers.api import labels
+from matrixinfer.handlers.api.container import Container, EnvVar
 from matrixinfer.handlers.api.meta import Metadata, owned_by
 from matrixinfer.handlers.api.modelinfer import ModelInfer, PodTemplate, Role, pod_name
-from matrixinfer.handlers.api.pod import Container, EnvVar, Pod, PodSpec
+from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.api.podspec import PodSpec
 
 
 class Instance(NamedTuple):

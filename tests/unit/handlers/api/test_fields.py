@@ -17,7 +17,7 @@ from matrixinfer.handlers.api.model import ModelSpec
 from matrixinfer.handlers.api.modelinfer import ModelInferSpec
 from matrixinfer.handlers.api.modelroute import ModelRouteSpec
 from matrixinfer.handlers.api.modelserver import ModelServerSpec
-from matrixinfer.handlers.api.pod import PodSpec
+from matrixinfer.handlers.api.podspec import PodSpec
 from matrixinfer.handlers.api.registry import KINDS
 from matrixinfer.handlers.errors import BadManifest
 
@@ -160,8 +160,8 @@ def found_patterns(schema: Any) -> Iterator[str]:
             "spec.restartPolicy: expected 'Always', 'OnFailure' or 'Never', got 'Maybe'",
         ),
         (
-            changed(POD, "spec", "containers", 0, "env", to=[{"name": "A B"}]),
-            "env[0].name: expected letters, digits and '_', not beginning with a digit, got 'A B'",
+            changed(POD, "spec", "containers", 0, "env", to=[{"name": "A=B"}]),
+            "env[0].name: expected printable characters of ASCII without '=', got 'A=B'",
         ),
     ],
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from matrixinfer.handlers.api.conditions import find
+from matrixinfer.handlers.api.container import Container
 from matrixinfer.handlers.api.meta import Metadata
 from matrixinfer.handlers.api.modelinfer import ModelInfer
-from matrixinfer.handlers.api.pod import Container, Pod, PodSpec
+from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.api.podspec import PodSpec
 from matrixinfer.handlers.reconcile.modelinfer import NEXT_PORTION_S, PORTION
 from support.resource_world import World
 

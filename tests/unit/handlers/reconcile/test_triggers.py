@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from matrixinfer.handlers.api.container import Container
 from matrixinfer.handlers.api.manifests import parse_manifests
 from matrixinfer.handlers.api.meta import Metadata, OwnerReference
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer, ModelServerStatus
-from matrixinfer.handlers.api.pod import Container, Pod, PodSpec
+from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.api.podspec import PodSpec
 from matrixinfer.handlers.cluster.port import ObjectChange
 from matrixinfer.handlers.reconcile.triggers import Key, concerned, concerned_by_name_or_label
 

@@ -1,0 +1,153 @@
+"""A container of a Pod, with every field of Kubernetes'. Those that a node of ours acts upon have types; the others are
+handed on to Kubernetes as they are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from matrixinfer.handlers.api.kubernetes import IntOrText, Passed
+from matrixinfer.handlers.api.meta import DnsLabel, Flag, Part, Whole
+from matrixinfer.handlers.api.patterns import FIELD_PATH, FOR_A_PROCESS, VARIABLE
+
+ProcessText = Annotated[str, Field(pattern=FOR_A_PROCESS)]
+"""A word of a command line, a value of the environment, a folder."""
+Seconds = Annotated[Whole, Field(ge=1)]
+
+
+class FieldSelector(Part):
+    field_path: Annotated[str, Field(pattern=FIELD_PATH)]
+    api_version: str = ""
+
+
+class EnvSource(Part):
+    """One of them. A node that runs processes knows `fieldRef` only."""
+
+    field_ref: FieldSelector | None = None
+    resource_field_ref: Passed | None = None
+    config_map_key_ref: Passed | None = None
+    secret_key_ref: Passed | None = None
+    file_key_ref: Passed | None = None
+
+
+class EnvVar(Part):
+    name: Annotated[str, Field(pattern=VARIABLE)]
+    value: ProcessText = ""
+    value_from: EnvSource | None = None
+
+
+class VolumeMount(Part):
+    name: DnsLabel
+    mount_path: Annotated[ProcessText, Field(min_length=1)]
+    sub_path: ProcessText = ""
+    sub_path_expr: ProcessText = ""
+    read_only: Flag = False
+    recursive_read_only: str = ""
+    mount_propagation: str = ""
+
+
+class ExecAction(Part):
+    command: tuple[ProcessText, ...] = ()
+
+
+class HttpHeader(Part):
+    name: str
+    value: str
+
+
+class HttpGetAction(Part):
+    path: str = ""
+    port: IntOrText
+    host: str = ""
+    scheme: Literal["", "HTTP", "HTTPS"] = ""
+    http_headers: tuple[HttpHeader, ...] = ()
+
+
+class TcpSocketAction(Part):
+    port: IntOrText
+    host: str = ""
+
+
+class GrpcAction(Part):
+    port: Whole
+    service: str = ""
+
+
+class SleepAction(Part):
+    seconds: Annotated[Whole, Field(ge=0)]
+
+
+class Probe(Part):
+    """One of the actions, and how often it is tried."""
+
+    exec: ExecAction | None = None
+    http_get: HttpGetAction | None = None
+    tcp_socket: TcpSocketAction | None = None
+    grpc: GrpcAction | None = None
+    initial_delay_seconds: Annotated[Whole, Field(ge=0)] = 0
+    period_seconds: Seconds = 10
+    timeout_seconds: Seconds = 1
+    success_threshold: Annotated[Whole, Field(ge=1)] = 1
+    failure_threshold: Annotated[Whole, Field(ge=1)] = 3
+    termination_grace_period_seconds: Annotated[Whole, Field(ge=1)] | None = None
+
+
+class LifecycleHandler(Part):
+    exec: ExecAction | None = None
+    http_get: HttpGetAction | None = None
+    tcp_socket: TcpSocketAction | None = None
+    sleep: SleepAction | None = None
+
+
+class Lifecycle(Part):
+    post_start: LifecycleHandler | None = None
+    pre_stop: LifecycleHandler | None = None
+    """Ends before the container is asked to stop; its time is part of the Pod's grace period."""
+    stop_signal: str = ""
+
+
+class ContainerPort(Part):
+    container_port: Annotated[Whole, Field(ge=1, le=65535)]
+    name: str = ""
+    protocol: str = ""
+    host_ip: str = ""
+    host_port: Whole | None = None
+
+
+class ResourceRequirements(Part):
+    """Of one container; names as Kubernetes has them, e.g. `cpu`, `memory`, `nvidia.com/gpu`."""
+
+    limits: dict[str, IntOrText] = Field(default={})
+    requests: dict[str, IntOrText] = Field(default={})
+    claims: tuple[Passed, ...] = ()
+
+
+class Container(Part):
+    name: DnsLabel
+    image: str = ""
+    """Ignored by a node that runs containers as processes."""
+    command: tuple[ProcessText, ...] = ()
+    args: tuple[ProcessText, ...] = ()
+    working_dir: ProcessText = ""
+    env: tuple[EnvVar, ...] = ()
+    env_from: tuple[Passed, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    resources: ResourceRequirements = ResourceRequirements()
+    resize_policy: tuple[Passed, ...] = ()
+    restart_policy: str = ""
+    """`Always` makes an init container a sidecar: it starts before the others, and runs beside them."""
+    restart_policy_rules: tuple[Passed, ...] = ()
+    volume_mounts: tuple[VolumeMount, ...] = ()
+    volume_devices: tuple[Passed, ...] = ()
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    startup_probe: Probe | None = None
+    lifecycle: Lifecycle | None = None
+    termination_message_path: str = ""
+    termination_message_policy: str = ""
+    image_pull_policy: str = ""
+    security_context: Passed | None = None
+    stdin: Flag = False
+    stdin_once: Flag = False
+    tty: Flag = False
