@@ -1,6 +1,7 @@
 """Compiled contracts in the bucket SERVING: reconcilers write them; gateway, dispatch and agents read them.
 
-Keys: `route.<ns>.<modelroute>`, `pool.<ns>.<modelserver>`, `pod.<ns>.<modelserver>.<pod>`.
+Keys: `route.<ns>.<modelroute>`, `pool.<ns>.<modelserver>`, `pod.<ns>.<modelserver>.<pod>`,
+`adapters.<ns>.<pod>.<modelserver>`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,34 @@ class Target(msgspec.Struct, frozen=True):
     model: str = ""
 
 
+class TextMatch(msgspec.Struct, frozen=True):
+    """`how` is `exact`, `prefix` or `regex` (of the whole text); another one matches nothing."""
+
+    how: str
+    text: str
+
+
 class Rule(msgspec.Struct, frozen=True):
-    """First match wins. An empty mapping matches everything."""
+    """First match wins; all that is named must match. `headers` are compared as a whole, `header_matches` in other
+    ways. `path` is matched with the request's, `model` with what it names. `fallbacks` get the requests while no target
+    has a pod: the first that has one."""
 
     targets: list[Target]
     headers: dict[str, str] = {}
+    header_matches: dict[str, TextMatch] = {}
+    path: TextMatch | None = None
+    model: str = ""
+    fallbacks: list[Target] = []
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """What may be asked for in each `window_s`, of all together or of each tenant for itself; 0: no bound."""
+
+    window_s: float
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    per_tenant: bool = False
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -37,6 +61,7 @@ class Route(msgspec.Struct, frozen=True):
     created_s: float = 0.0
     timeout_s: float = 0.0
     version: int = CONTRACT_VERSION
+    rate_limit: RateLimit | None = None
 
 
 class Tokenizer(msgspec.Struct, frozen=True):
@@ -53,7 +78,9 @@ class Pool(msgspec.Struct, frozen=True):
     they get nothing new, and dispatch serves them on, for what is or comes late in them. `profile` says how requests
     are scheduled; an empty one: by the default. `weights`: tenant → its share beside the others, 1 for the others.
     `disaggregation` None: every request runs on one pod. `tokenizer` None: its prompts travel in byte blocks. A pod
-    gets no more requests than keep its output tokens `max_tpot_s` apart, by prediction; 0: no bound."""
+    gets no more requests than keep its output tokens `max_tpot_s` apart, by prediction; 0: no bound. `has_pods`: one
+    at least is ready. `tenants`: these alone may ask; empty: everybody. `timeout_s`: longest time for a whole answer,
+    0: no bound of its own. A request that was lost is sent `attempts` times at most, the first one included."""
 
     namespace: str
     modelserver: str
@@ -66,6 +93,10 @@ class Pool(msgspec.Struct, frozen=True):
     disaggregation: Disaggregation | None = None
     tokenizer: Tokenizer | None = None
     max_tpot_s: float = 0.0
+    has_pods: bool = True
+    tenants: list[str] = []
+    timeout_s: float = 0.0
+    attempts: int = 3
 
 
 class PoolPod(msgspec.Struct, frozen=True):
@@ -83,6 +114,17 @@ class PoolPod(msgspec.Struct, frozen=True):
     shard: int = 0
 
 
+class PodAdapters(msgspec.Struct, frozen=True):
+    """The LoRA adapters that a pod shall have, each with where its weights come from. What the engine has besides, it
+    unloads."""
+
+    namespace: str
+    modelserver: str
+    pod: str
+    adapters: dict[str, str] = {}
+    version: int = CONTRACT_VERSION
+
+
 def route_key(namespace: str, name: str) -> str:
     return key("route", namespace, name)
 
@@ -93,3 +135,8 @@ def pool_key(namespace: str, modelserver: str) -> str:
 
 def pod_key(namespace: str, modelserver: str, pod: str) -> str:
     return key("pod", namespace, modelserver, pod)
+
+
+def adapters_key(namespace: str, modelserver: str, pod: str) -> str:
+    """The pod first: its agent follows what is below."""
+    return key("adapters", namespace, pod, modelserver)

@@ -23,6 +23,8 @@ SESSION_HEADER = b"x-session-id"
 """Requests with the same one are served in their order, and prefer the pod that served the last."""
 PRIORITY_HEADER = b"x-priority"
 """A header and not the body's field `priority`: that one is the engine's, and to some of them less means sooner."""
+PATHS: dict[Endpoint, str] = {"chat.completions": "/v1/chat/completions", "completions": "/v1/completions"}
+"""What rules about the path are asked: that of the HTTP door, whatever door it was."""
 LONGEST_TRACEPARENT = 256
 LONGEST_SESSION = 128
 
@@ -67,9 +69,9 @@ class Intake:
             raise ShuttingDown()
         limits.check_in_flight(len(self._relay) + self._measuring.waiting, self._settings.max_in_flight)
         limits.check_body(len(ask.body), self._settings.body_limit_bytes)
-        envelope = await self._envelope(ask)
+        envelope, attempts = await self._envelope(ask)
         now, limit = self._clock.monotonic(), self._settings.client_buffer_bytes
-        exchange = Exchange(envelope, now, limit, self._relay.pace)
+        exchange = Exchange(envelope, now, limit, self._relay.pace, attempts=attempts)
         self._relay.open(exchange)
         try:
             await self._publisher.publish(exchange)
@@ -78,19 +80,22 @@ class Intake:
             raise
         return exchange
 
-    async def _envelope(self, ask: Ask) -> Envelope:
+    async def _envelope(self, ask: Ask) -> tuple[Envelope, int]:
+        """What is published, and how often at most."""
         settings = self._settings
         asked = body.read(ask.body, ask.endpoint)
         session = ask.headers.get(SESSION_HEADER, b"")[:LONGEST_SESSION].decode("latin-1")
         whose = f"{ask.tenant}/{session}" if session else ""
-        choice = self._serving.table.choose(asked.model, ask.headers, self._rng, session=whose)
+        choice = self._serving.table.choose(
+            asked.model, ask.headers, self._rng, path=PATHS[ask.endpoint], tenant=ask.tenant, session=whose
+        )
         deadline_s = limits.deadline_s(
             ask.headers.get(DEADLINE_HEADER), choice.timeout_s, settings.default_deadline_s, settings.max_deadline_s
         )
         wanted = ask.headers.get(PRIORITY_HEADER)
         priority = limits.priority(wanted, settings.lowest_priority, settings.highest_priority)
         measured = await self._measuring.measure(asked, ask.endpoint, choice, len(ask.body))
-        return Envelope(
+        envelope = Envelope(
             rid=ask.rid or new_request_id(),
             tenant=ask.tenant,
             namespace=choice.namespace,
@@ -111,3 +116,4 @@ class Intake:
             tokenized=measured.tokenized,
             body=body.with_model(ask.body, choice.rewrite_model) if choice.rewrite_model else ask.body,
         )
+        return envelope, choice.attempts

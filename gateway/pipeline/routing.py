@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from matrixinfer.bus.contracts.serving import Pool, Route, Rule
+from matrixinfer.bus.contracts.serving import Pool, Route, Target
 from matrixinfer.gateway.errors import ModelNotFound, NotReady, quoted
 from matrixinfer.gateway.pipeline.chance import Rng
+from matrixinfer.gateway.pipeline.matching import Conditions, conditions_of
 from matrixinfer.gateway.pipeline.sharding import shard_of
 
 FEW = 10
@@ -15,7 +16,8 @@ FEW = 10
 
 
 class Choice(NamedTuple):
-    """`rewrite_model` is empty when the engine serves the name that the client said."""
+    """`rewrite_model` is empty when the engine serves the name that the client said. `attempts`: how often the request
+    is sent at most."""
 
     namespace: str
     modelserver: str
@@ -23,6 +25,7 @@ class Choice(NamedTuple):
     adapter: str
     rewrite_model: str
     timeout_s: float
+    attempts: int
 
 
 class ServedModel(NamedTuple):
@@ -32,18 +35,26 @@ class ServedModel(NamedTuple):
 
 
 class Way(NamedTuple):
-    """One target whose pool exists. `choice` has shard 0."""
+    """One target whose pool exists. `choice` has shard 0. `tenants`: these alone may go there; empty: everybody."""
 
     choice: Choice
     weight: int
     shards: int
+    has_pods: bool
+    tenants: frozenset[str]
 
 
 class Lane(NamedTuple):
-    """One rule, made ready: what the headers must be, and where it leads."""
+    """One rule, made ready: which requests it is for (None: all), and where it leads. `is_plain`: all ways are open to
+    everybody, and there is nothing to fall back to."""
 
-    headers: tuple[tuple[bytes, bytes], ...]
+    conditions: Conditions | None
     ways: tuple[Way, ...]
+    fallbacks: tuple[Way, ...]
+    is_plain: bool
+
+
+Pools = Mapping[tuple[str, str], Pool]
 
 
 class RouteTable:
@@ -51,47 +62,67 @@ class RouteTable:
     wins, so that nobody can take a model over by adding a route."""
 
     def __init__(self, routes: Iterable[Route] = (), pools: Iterable[Pool] = ()) -> None:
-        shards = {(pool.namespace, pool.modelserver): pool.shards for pool in pools}
+        known = {(pool.namespace, pool.modelserver): pool for pool in pools}
         self._lanes: dict[str, list[Lane]] = {}
         self._served: dict[str, ServedModel] = {}
         ordered = sorted(routes, key=lambda r: (r.created_s, r.namespace, r.name))
         for route in ordered:
             if route.model not in self._served:
-                self._serve(route, route.model, "", shards)
+                self._serve(route, route.model, "", known)
         for route in ordered:  # after the models: a name that is both is the model
             for adapter in route.adapters:
                 if adapter not in self._served:
-                    self._serve(route, adapter, adapter, shards)
+                    self._serve(route, adapter, adapter, known)
 
     def models(self) -> list[ServedModel]:
         """Everything a client can ask for, by name; an adapter names the model it belongs to."""
         return [self._served[name] for name in sorted(self._served)]
 
-    def choose(self, model: str, headers: Mapping[bytes, bytes], rng: Rng, *, session: str = "") -> Choice:
+    def choose(
+        self,
+        model: str,
+        headers: Mapping[bytes, bytes],
+        rng: Rng,
+        *,
+        path: str = "",
+        tenant: str = "",
+        session: str = "",
+    ) -> Choice:
         """`session` is unique among all tenants'. Raises ModelNotFound, and NotReady when the route leads to no pool
         that exists."""
         lanes = self._lanes.get(model)
         if lanes is None:
             raise ModelNotFound(self._unknown(model), param="model")
         for lane in lanes:
-            if not lane.headers or all(headers.get(name) == value for name, value in lane.headers):
+            if lane.conditions is None or lane.conditions.hold(model, headers, path):
                 break
         else:
             raise ModelNotFound(f"no rule of the route for model {model!r} matches this request", param="model")
-        if not lane.ways:
+        ways = lane.ways if lane.is_plain else self._open_ways(lane, model, tenant)
+        if not ways:
             raise NotReady(f"model {model!r} has a route but nothing serves it yet", retry_after_s=2.0)
-        way = lane.ways[0] if len(lane.ways) == 1 else _weighted(lane.ways, rng)
+        way = ways[0] if len(ways) == 1 else _weighted(ways, rng)
         return way.choice if way.shards <= 1 else way.choice._replace(shard=shard_of(session, way.shards, rng))
 
-    def _serve(self, route: Route, name: str, adapter: str, shards: Mapping[tuple[str, str], int]) -> None:
+    def _open_ways(self, lane: Lane, model: str, tenant: str) -> Sequence[Way]:
+        """Those that this tenant may go, or the first fallback that is better than all of them."""
+        ways = [way for way in lane.ways if _may_go(way, tenant)]
+        fallbacks = [way for way in lane.fallbacks if _may_go(way, tenant)]
+        if not (ways or fallbacks) and (lane.ways or lane.fallbacks):
+            raise ModelNotFound(self._unknown(model), param="model")  # as for a model that is not there
+        if any(way.has_pods and way.weight for way in ways):
+            return ways
+        ready = [way for way in fallbacks if way.has_pods]
+        return ready[:1] or ways or fallbacks[:1]
+
+    def _serve(self, route: Route, name: str, adapter: str, pools: Pools) -> None:
         self._served[name] = ServedModel(name, route.created_s, route.model if adapter else "")
-        self._lanes[name] = [
-            Lane(
-                tuple((header.lower().encode(), value.encode()) for header, value in rule.headers.items()),
-                tuple(_ways(route, rule, adapter, shards)),
-            )
-            for rule in route.rules
-        ]
+        lanes = self._lanes[name] = []
+        for rule in route.rules:
+            ways = tuple(_ways(route, rule.targets, adapter, pools))
+            fallbacks = tuple(_ways(route, rule.fallbacks, adapter, pools))
+            is_plain = not fallbacks and not any(way.tenants for way in ways)
+            lanes.append(Lane(conditions_of(rule), ways, fallbacks, is_plain))
 
     def _unknown(self, model: str) -> str:
         names = sorted(self._served)
@@ -102,14 +133,20 @@ class RouteTable:
         return f"the model {quoted(model)} does not exist; these do: {', '.join(names)}"
 
 
-def _ways(route: Route, rule: Rule, adapter: str, shards: Mapping[tuple[str, str], int]) -> Iterator[Way]:
+def _ways(route: Route, targets: Iterable[Target], adapter: str, pools: Pools) -> Iterator[Way]:
     """The targets that have a pool. An adapter's name is the engine's own: it is never rewritten."""
-    for target in rule.targets:
-        count = shards.get((route.namespace, target.modelserver))
-        if count is not None:
+    for target in targets:
+        pool = pools.get((route.namespace, target.modelserver))
+        if pool is not None:
             rewrite = target.model if target.model != route.model and not adapter else ""
-            choice = Choice(route.namespace, target.modelserver, 0, adapter, rewrite, route.timeout_s)
-            yield Way(choice, target.weight, count)
+            bounds = [bound for bound in (route.timeout_s, pool.timeout_s) if bound]
+            timeout_s = min(bounds, default=0.0)
+            choice = Choice(route.namespace, target.modelserver, 0, adapter, rewrite, timeout_s, pool.attempts)
+            yield Way(choice, target.weight, pool.shards, pool.has_pods, frozenset(pool.tenants))
+
+
+def _may_go(way: Way, tenant: str) -> bool:
+    return not way.tenants or tenant in way.tenants
 
 
 def _weighted(ways: Sequence[Way], rng: Rng) -> Way:

@@ -13,7 +13,7 @@ from matrixinfer.bus.errors import Malformed
 from matrixinfer.gateway.errors import SlowClient, UpstreamLost
 from matrixinfer.gateway.relay.binding import Binding, Source
 from matrixinfer.gateway.relay.pace import Pace
-from matrixinfer.gateway.relay.watch import Silence
+from matrixinfer.gateway.relay.watch import MAX_ATTEMPTS, Silence
 
 
 class Exchange:
@@ -46,12 +46,14 @@ class Exchange:
         "usage",
     )
 
-    def __init__(self, envelope: Envelope, now: float, buffer_limit: int, pace: Pace) -> None:
+    def __init__(
+        self, envelope: Envelope, now: float, buffer_limit: int, pace: Pace, *, attempts: int = MAX_ATTEMPTS
+    ) -> None:
         self.rid = envelope.rid
         self.envelope = envelope
         self.posted_at = now
         self.binding = Binding()
-        self.silence = Silence(now, now + envelope.remaining_s)
+        self.silence = Silence(now, now + envelope.remaining_s, attempts)
         self.accepted = False
         self.asking = False
         self.fetching_from: tuple[str, str] | None = None

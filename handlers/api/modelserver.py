@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from matrixinfer.handlers.api.dispatch import Dispatch
+from matrixinfer.handlers.api.durations import Duration
+from matrixinfer.handlers.api.engines import BackendType, ConnectorType
+from matrixinfer.handlers.api.lora import LoraAdapters, check_names
 from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource, Whole
-from matrixinfer.handlers.api.model import BackendType
 from matrixinfer.handlers.api.tokenizer import Tokenizer
 
 MatchLabels = Annotated[Labels, Field(min_length=1)]
@@ -36,7 +38,25 @@ class WorkloadPort(Part):
 class KvConnector(Part):
     """How a prompt's KV cache gets from the prefill to the decode engine."""
 
-    type: Literal["sglang", "nixl", "mooncake", "lmcache", "http"]
+    type: ConnectorType
+
+
+class Retry(Part):
+    attempts: Annotated[Whole, Field(ge=0, le=2)] = 2
+    """How often a request that was lost, before its first token, may be sent again."""
+
+
+class TrafficPolicy(Part):
+    timeout: Duration | None = None
+    """Longest time for a whole answer; where the route has one too, the shorter counts."""
+    retry: Retry = Retry()
+
+
+class Access(Part):
+    """Who may ask."""
+
+    tenants: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=253)], ...], Field(max_length=1000)] = ()
+    """These alone; empty: everybody. For the others the model does not exist."""
 
 
 class ModelServerSpec(Part):
@@ -51,10 +71,29 @@ class ModelServerSpec(Part):
     kv_connector: KvConnector | None = None
     """Absent: `sglang` for SGLang, else `http`. Without `pdGroup` it means nothing."""
 
+    traffic_policy: TrafficPolicy = TrafficPolicy()
+    access: Access = Access()
+
+    lora_adapters: LoraAdapters = ()
+    """Loaded into every Pod of the pool whose engine can, and unloaded when they are no longer named here."""
+
     dispatch: Dispatch = Dispatch()
 
     tokenizer: Tokenizer | None = None
     """The model's own; absent: prompts are measured by their bytes."""
+
+    @model_validator(mode="after")
+    def _adapters_differ(self) -> Self:
+        check_names(self.lora_adapters)
+        return self
+
+
+class RoleCount(Part):
+    """Of the pods that take requests; workers of a multi-node engine are none."""
+
+    name: str
+    pods: int = 0
+    ready_pods: int = 0
 
 
 class ModelServerStatus(Part):
@@ -62,10 +101,13 @@ class ModelServerStatus(Part):
     pods: int = 0
     """Pods that the selector chooses, without those of an older pool."""
     ready_pods: int = 0
+    roles: tuple[RoleCount, ...] = ()
+    pd_groups: int = 0
+    """Groups in which at least one prefill and one decode pod are ready."""
     conditions: tuple[Condition, ...] = ()
-    """`Ready`: at least one pod takes requests. `Conflicted`: an older ModelServer has some of the pods.
-    `CacheIndexTrusted`: the engines report as many cached tokens as dispatch expects; else its message names the pods.
-    """
+    """`EndpointsReady`: at least one pod takes requests; with prefill and decode, one of each in one group.
+    `Conflicted`: an older ModelServer has some of the pods. `CacheIndexTrusted`: the engines report as many cached
+    tokens as dispatch expects; else its message names the pods."""
 
 
 class ModelServer(Resource):

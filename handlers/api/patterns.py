@@ -9,8 +9,14 @@ LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 ROLE_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 SERVED_NAME = r"^[A-Za-z0-9]?[-A-Za-z0-9._/:]*$"
 MODEL_URI = r"^([a-z][a-z0-9+.-]*://[^\s\x00]+)?$"
+CACHE_URI = r"^((hostpath:///|pvc://[a-z0-9])[^\s\x00]*)?$"
+ARTIFACT_URI = r"^[a-z][a-z0-9+.-]*://[^\s\x00]+$"
+ADAPTER_NAME = r"^[A-Za-z0-9][-A-Za-z0-9._/:]*$"
+IMAGE = r"^[^\s\x00]*$"
 ABSOLUTE_PATH = r"^/[^\x00]*$"
 DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
+BASE_URL = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
+HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 VARIABLE = r"^[ -<>-~]+$"
 FIELD_PATH = (
     r"^(metadata\.(name|namespace|uid|(labels|annotations)\['[^'\x00]+'\])|"
@@ -25,8 +31,14 @@ MEANINGS = {
     ROLE_NAME: "expected lower case letters, digits and '-', beginning with a letter, not ending with '-'",
     SERVED_NAME: "expected letters, digits, '-', '.', '_', '/' and ':'",
     MODEL_URI: "expected scheme://… without spaces, e.g. file:///models/qwen.gguf",
+    CACHE_URI: "expected hostpath:///<folder> or pvc://<claim>/<folder>",
+    ARTIFACT_URI: "expected scheme://… without spaces, e.g. hf://org/adapter",
+    ADAPTER_NAME: "expected letters, digits, '-', '.', '_', '/' and ':', beginning with a letter or digit",
+    IMAGE: "expected the name of an image, without spaces",
     ABSOLUTE_PATH: "expected a path from the root on, e.g. /models/qwen",
     DURATION: "expected numbers with the units ms, s, m or h, e.g. 90s or 1h30m",
+    BASE_URL: "expected http(s)://host/… without credentials, query or fragment",
+    HEADER_NAME: "expected the name of an HTTP header",
     VARIABLE: "expected printable characters of ASCII without '='",
     FIELD_PATH: "expected metadata.name, metadata.namespace, metadata.uid, metadata.labels['…'], "
     "metadata.annotations['…'], spec.nodeName, spec.serviceAccountName, status.hostIP or status.podIP",

@@ -13,6 +13,7 @@ from matrixinfer.bus.contracts.serving import pool_key, route_key
 from matrixinfer.bus.errors import BusError, Conflict, Reject, Retry
 from matrixinfer.bus.ports import Store
 from matrixinfer.bus.subjects import key as bucket_key
+from matrixinfer.bus.subjects import parse_key
 from matrixinfer.handlers.api import labels
 from matrixinfer.handlers.api.controllerrevision import ControllerRevision
 from matrixinfer.handlers.api.meta import Resource
@@ -135,6 +136,8 @@ class Loop:
 
     async def _decide_modelserver(self, namespace: str, name: str) -> Plan:
         entries = await self._entry(pool_key(namespace, name)) | await self._below(bucket_key("pod", namespace, name))
+        adapters = await self._below(bucket_key("adapters", namespace))
+        entries |= {entry: value for entry, value in adapters.items() if parse_key(entry)[-1] == name}
         subject = self._cluster.get(ModelServer, namespace, name)
         if subject is None or subject.is_terminating:
             return modelserver.decide_gone(entries)

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 
 from matrixinfer.handlers.api import labels
+from matrixinfer.handlers.api.backend import Backend
 from matrixinfer.handlers.api.conditions import condition, find, updated
 from matrixinfer.handlers.api.container import Container, EnvVar
 from matrixinfer.handlers.api.meta import Condition, Metadata, Resource, owned_by
-from matrixinfer.handlers.api.model import Backend, BackendStatus, Model, ModelStatus
+from matrixinfer.handlers.api.model import BackendStatus, Model, ModelStatus
 from matrixinfer.handlers.api.modelinfer import (
     InferGroupTemplate,
     ModelInfer,

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from matrixinfer.bus.contracts.serving import Route, Rule, Target, route_key
+from matrixinfer.bus.contracts.serving import RateLimit, Route, Rule, Target, TextMatch, route_key
+from matrixinfer.handlers.api import modelroute as api
 from matrixinfer.handlers.api.conditions import condition, updated
 from matrixinfer.handlers.api.durations import seconds
 from matrixinfer.handlers.api.meta import Condition
-from matrixinfer.handlers.api.modelroute import ModelRoute, ModelRouteStatus, RouteRule
+from matrixinfer.handlers.api.modelroute import ModelRoute, ModelRouteStatus, RouteRule, StringMatch
 from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.times import timestamp, unix_seconds
 from matrixinfer.handlers.reconcile.plan import Contract, Plan, listed, serving_changes
@@ -61,16 +62,42 @@ def compiled(route: ModelRoute, servers: Servers) -> Route:
         adapters=list(route.spec.lora_adapters),
         created_s=unix_seconds(created) if created else 0.0,
         timeout_s=seconds(route.spec.timeout) if route.spec.timeout else 0.0,
+        rate_limit=_rate_limit(route.spec.rate_limit) if route.spec.rate_limit else None,
     )
 
 
 def _rule(rule: RouteRule, servers: Servers) -> Rule:
+    match = rule.model_match
     return Rule(
-        targets=[
-            Target(target.model_server_name, target.weight, _served_name(servers.get(target.model_server_name)))
-            for target in rule.target_models
-        ],
-        headers={name: match.exact for name, match in rule.model_match.headers.items()},
+        targets=[_target(target.model_server_name, servers, target.weight) for target in rule.target_models],
+        headers={name: value.exact for name, value in match.headers.items() if value.exact is not None},
+        header_matches={name: _text_match(value) for name, value in match.headers.items() if value.exact is None},
+        path=_text_match(match.uri) if match.uri else None,
+        model=match.body.model if match.body else "",
+        fallbacks=[_target(name, servers) for name in rule.fallbacks],
+    )
+
+
+def _target(name: str, servers: Servers, weight: int = 100) -> Target:
+    return Target(name, weight, _served_name(servers.get(name)))
+
+
+def _text_match(match: StringMatch) -> TextMatch:
+    if match.exact is not None:
+        return TextMatch("exact", match.exact)
+    return TextMatch("prefix", match.prefix) if match.prefix is not None else TextMatch("regex", match.regex or "")
+
+
+_WINDOW_S = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0, "month": 30 * 86_400.0}
+
+
+def _rate_limit(limit: api.RateLimit) -> RateLimit:
+    return RateLimit(
+        window_s=_WINDOW_S[limit.unit],
+        requests=limit.requests_per_unit or 0,
+        input_tokens=limit.input_tokens_per_unit or 0,
+        output_tokens=limit.output_tokens_per_unit or 0,
+        per_tenant=limit.per == "tenant",
     )
 
 
@@ -90,7 +117,9 @@ def _accepted(route: ModelRoute, winners: list[ModelRoute]) -> Condition:
 
 
 def _resolved(route: ModelRoute, servers: Servers) -> Condition:
-    named = {target.model_server_name for rule in route.spec.rules for target in rule.target_models}
+    rules = route.spec.rules
+    named = {target.model_server_name for rule in rules for target in rule.target_models}
+    named |= {name for rule in rules for name in rule.fallbacks}
     missing = named - servers.keys()
     if missing:
         message = f"no ModelServer {listed(missing)} in namespace {route.metadata.namespace}"

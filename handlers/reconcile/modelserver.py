@@ -1,32 +1,17 @@
-"""ModelServer → the pool in SERVING: one entry for the pool, one for each of its pods that takes requests. Pure."""
+"""ModelServer → its entries in SERVING (see `pool`), and what it says of itself. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
 
-from msgspec import structs
-
-from matrixinfer.bus.contracts import decode
-from matrixinfer.bus.contracts.disaggregation import Connector, Disaggregation
 from matrixinfer.bus.contracts.dispatch import CacheSuspicion
-from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
-from matrixinfer.bus.contracts.serving import Pool, PoolPod, Tokenizer, pod_key, pool_key
-from matrixinfer.bus.errors import Malformed
-from matrixinfer.handlers.api import labels
-from matrixinfer.handlers.api import tokenizer as api
 from matrixinfer.handlers.api.conditions import condition, find, updated
-from matrixinfer.handlers.api.dispatch import SchedulingProfile
-from matrixinfer.handlers.api.durations import seconds
 from matrixinfer.handlers.api.meta import Condition
-from matrixinfer.handlers.api.modelserver import ModelServer, ModelServerStatus, PdGroup
+from matrixinfer.handlers.api.modelserver import ModelServer, ModelServerStatus, RoleCount
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.api.times import timestamp
-from matrixinfer.handlers.reconcile.infer.census import is_leaving
-from matrixinfer.handlers.reconcile.plan import Contract, Plan, counted, listed, serving_changes
-from matrixinfer.handlers.reconcile.shards import spread
-
-C = TypeVar("C", Pool, PoolPod)
+from matrixinfer.handlers.reconcile.plan import Plan, counted, listed, serving_changes
+from matrixinfer.handlers.reconcile.pool import contracts, is_entry, role_of, takes_requests
 
 
 def decide(
@@ -48,11 +33,9 @@ def decide(
     lost = [pod for pod in selected if any(other.selects(pod) for other in older)]
     lost_keys = {pod.key for pod in lost}
     own = [pod for pod in selected if pod.key not in lost_keys]
-    members = [_member(server, pod) for pod in own if _takes_requests(pod) or _leaves(server, pod, serving)]
-    wanted: dict[str, Contract] = {pool_key(*_names(server)): _pool(server, serving)}
-    wanted |= {pod_key(*_names(server), pod.pod): pod for pod in _sharded(server, members, serving)}
+    wanted = contracts(server, own, serving)
     conditions = (
-        _ready(_count_ready(own), len(own)),
+        _endpoints_ready(server, own),
         _conflicted(lost, older),
         *_cache_index_trusted(server, own, suspicions),
     )
@@ -68,125 +51,51 @@ def decide_gone(serving: Mapping[str, bytes]) -> Plan:
     return Plan(serving=serving_changes({}, serving))
 
 
-def _names(server: ModelServer) -> tuple[str, str]:
-    return server.metadata.namespace, server.metadata.name
-
-
-def _takes_requests(pod: Pod) -> bool:
-    return pod.is_ready and not pod.is_terminating
-
-
-def _leaves(server: ModelServer, pod: Pod, serving: Mapping[str, bytes]) -> bool:
-    """It was a member, and may still run something until it is gone."""
-    return pod.is_terminating and pod_key(*_names(server), pod.metadata.name) in serving
-
-
-def _pool(server: ModelServer, serving: Mapping[str, bytes]) -> Pool:
-    """Never serves fewer shards than before: a gateway that has not heard of it yet goes on using the old ones."""
-    namespace, name = _names(server)
-    shards, former = server.spec.dispatch.shards, _read(serving, pool_key(namespace, name), Pool)
-    served = max(shards, former.shards, former.served_shards) if former else shards
-    return Pool(
-        namespace,
-        name,
-        server.spec.inference_engine.value,
-        shards,
-        served_shards=0 if served == shards else served,
-        profile=profile_of(server.spec.dispatch.profile),
-        weights=server.spec.dispatch.tenant_weights,
-        max_tpot_s=seconds(server.spec.dispatch.max_tpot) if server.spec.dispatch.max_tpot else 0.0,
-        disaggregation=_disaggregation(server),
-        tokenizer=tokenizer_of(server.spec.tokenizer),
-    )
-
-
-def _disaggregation(server: ModelServer) -> Disaggregation | None:
-    spec, wanted = server.spec, server.spec.dispatch.disaggregation
-    if spec.workload_selector.pd_group is None:
-        return None
-    by_engine: Connector = "sglang" if spec.inference_engine.value == "SGLang" else "http"
-    return Disaggregation(
-        connector=spec.kv_connector.type if spec.kv_connector else by_engine,
-        mode=wanted.mode,
-        threshold_tokens=wanted.threshold_tokens,
-        prefill_timeout_s=seconds(wanted.prefill_timeout),
-        transfer_timeout_s=seconds(wanted.transfer_timeout),
-    )
-
-
-def tokenizer_of(named: api.Tokenizer | None) -> Tokenizer | None:
-    return Tokenizer(named.path, named.chat_template, named.chat_template_path or "") if named else None
-
-
-def profile_of(chosen: SchedulingProfile | None) -> Profile:
-    if chosen is None:
-        return Profile()
-    return Profile(
-        chosen.name,
-        [Plugin(one.name, one.parameters) for one in chosen.filters],
-        [WeightedPlugin(one.name, one.weight, one.parameters) for one in chosen.scorers],
-        Plugin(chosen.picker.name, chosen.picker.parameters) if chosen.picker else None,
-    )
-
-
-def _sharded(server: ModelServer, members: list[PoolPod], serving: Mapping[str, bytes]) -> list[PoolPod]:
-    """Pods that leave keep the shard that knows them."""
-    former = {pod.pod: _read(serving, pod_key(*_names(server), pod.pod), PoolPod) for pod in members}
-    before = {name: pod.shard for name, pod in former.items() if pod is not None}
-    homes = spread([pod for pod in members if not pod.draining], before, server.spec.dispatch.shards)
-    return [structs.replace(pod, shard=homes.get(pod.pod, before.get(pod.pod, 0))) for pod in members]
-
-
-def _read(serving: Mapping[str, bytes], key: str, kind: type[C]) -> C | None:
-    """What was said before; what cannot be read was never said."""
-    try:
-        return decode(serving[key], kind) if key in serving else None
-    except Malformed:
-        return None
-
-
-def _member(server: ModelServer, pod: Pod) -> PoolPod:
-    namespace, name = _names(server)
-    groups = server.spec.workload_selector.pd_group
-    return PoolPod(
-        namespace=namespace,
-        modelserver=name,
-        pod=pod.metadata.name,
-        role=_role(pod, groups),
-        pd_group=pod.metadata.labels.get(groups.group_key, "") if groups else "",
-        draining=is_leaving(pod),
-    )
-
-
-def _role(pod: Pod, groups: PdGroup | None) -> str:
-    """By the labels of the PD groups; of another pod, the role that its ModelInfer gave it."""
-    own = pod.metadata.labels
-    if groups is not None and groups.prefill_labels.items() <= own.items():
-        return "prefill"
-    if groups is not None and groups.decode_labels.items() <= own.items():
-        return "decode"
-    return own.get(labels.ROLE, "server")
-
-
 def _status(server: ModelServer, own: list[Pod], conditions: Iterable[Condition], now: float) -> ModelServerStatus:
     generation = server.metadata.generation
     return ModelServerStatus(
         observed_generation=generation,
         pods=len(own),
-        ready_pods=_count_ready(own),
+        ready_pods=sum(map(takes_requests, own)),
+        roles=_roles(server, own),
+        pd_groups=len(_whole_groups(server, own)),
         conditions=updated(server.status.conditions, conditions, generation=generation, now=timestamp(now)),
     )
 
 
-def _count_ready(own: list[Pod]) -> int:
-    return sum(1 for pod in own if _takes_requests(pod))
+def _roles(server: ModelServer, own: list[Pod]) -> tuple[RoleCount, ...]:
+    groups = server.spec.workload_selector.pd_group
+    by_role: dict[str, list[Pod]] = {}
+    for pod in filter(is_entry, own):
+        by_role.setdefault(role_of(pod, groups), []).append(pod)
+    return tuple(
+        RoleCount(name=role, pods=len(pods), ready_pods=sum(map(takes_requests, pods)))
+        for role, pods in sorted(by_role.items())
+    )
 
 
-def _ready(ready: int, total: int) -> Condition:
-    if not total:
-        return condition("Ready", False, "NoPods", "no pod has the labels of workloadSelector")
-    message = f"{ready} of {counted(total, 'pod')} take requests"
-    return condition("Ready", ready > 0, "PodsReady" if ready else "PodsNotReady", message)
+def _whole_groups(server: ModelServer, own: list[Pod]) -> set[str]:
+    """Those in which prompts can be computed, and answers."""
+    groups = server.spec.workload_selector.pd_group
+    if groups is None:
+        return set()
+    ready = [pod for pod in own if takes_requests(pod)]
+    by_role: dict[str, set[str]] = {"prefill": set(), "decode": set()}
+    for pod in ready:
+        by_role.setdefault(role_of(pod, groups), set()).add(pod.metadata.labels.get(groups.group_key, ""))
+    return by_role["prefill"] & by_role["decode"]
+
+
+def _endpoints_ready(server: ModelServer, own: list[Pod]) -> Condition:
+    type_, ready = "EndpointsReady", sum(map(takes_requests, own))
+    if not own:
+        return condition(type_, False, "NoPods", "no pod has the labels of workloadSelector")
+    message = f"{ready} of {counted(len(own), 'pod')} take requests"
+    if server.spec.workload_selector.pd_group is None or not ready:
+        return condition(type_, ready > 0, "PodsReady" if ready else "PodsNotReady", message)
+    if groups := _whole_groups(server, own):
+        return condition(type_, True, "PodsReady", f"{message}, in {counted(len(groups), 'whole group')}")
+    return condition(type_, False, "NoWholeGroup", f"{message}, but no group has a prefill and a decode pod among them")
 
 
 def _conflicted(lost: list[Pod], older: list[ModelServer]) -> Condition:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from matrixinfer.bus.contracts import encode
-from matrixinfer.bus.contracts.serving import Pool, PoolPod, Route
+from matrixinfer.bus.contracts.serving import PodAdapters, Pool, PoolPod, Route
 from matrixinfer.handlers.api.meta import Resource
 
-Contract = Route | Pool | PoolPod
+Contract = Route | Pool | PoolPod | PodAdapters
 
 
 @dataclass(frozen=True)

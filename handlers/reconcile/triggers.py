@@ -86,7 +86,10 @@ def _overlap(server: ModelServer, others: Iterable[ModelServer]) -> bool:
 
 
 def _leads(route: ModelRoute, server: str) -> bool:
-    return any(target.model_server_name == server for rule in route.spec.rules for target in rule.target_models)
+    return any(
+        server in rule.fallbacks or any(target.model_server_name == server for target in rule.target_models)
+        for rule in route.spec.rules
+    )
 
 
 def _rivals(change: ObjectChange, routes: Iterable[ModelRoute]) -> set[Key]:

@@ -24,8 +24,13 @@ logger = logging.getLogger("matrixinfer.handlers.reconcile.watch")
 
 RETRY_S = 0.5
 _RECONCILED: tuple[type[Resource], ...] = (Model, ModelInfer, ModelServer, ModelRoute)
-_OWNERS_OF_ENTRIES = {("pool", 3): "ModelServer", ("pod", 4): "ModelServer", ("route", 3): "ModelRoute"}
-"""By a key's family and the number of its names."""
+_OWNERS_OF_ENTRIES = {
+    ("pool", 3): ("ModelServer", 1),
+    ("pod", 4): ("ModelServer", 1),
+    ("adapters", 4): ("ModelServer", 2),
+    ("route", 3): ("ModelRoute", 1),
+}
+"""By a key's family and the number of its parts: the owner's kind, and which part behind the family is its name."""
 
 
 class Watcher:
@@ -151,8 +156,8 @@ def _owner(entry: str) -> Key | None:
         family, *names = parse_key(entry)
     except Malformed:
         return None
-    kind = _OWNERS_OF_ENTRIES.get((family, 1 + len(names)))
-    return None if kind is None else Key(kind, names[0], names[1])
+    kind, place = _OWNERS_OF_ENTRIES.get((family, 1 + len(names)), ("", 0))
+    return Key(kind, names[0], names[place]) if kind else None
 
 
 def _change_id(change: ObjectChange) -> str:

@@ -8,6 +8,7 @@ Without those programs `missing()` says what is lacking, and the tests that need
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import secrets
@@ -22,6 +23,7 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import matrixinfer.reaper
 from matrixinfer.bus.server.record import free_port
@@ -146,8 +148,11 @@ class ControlPlane:
             f"https://127.0.0.1:{port or self.port}{path}", data=data, headers=headers, method=method
         )
         trust = ssl.create_default_context(cafile=str(self._folder / "certs" / "ca.crt"))
-        with urllib.request.urlopen(request, timeout=20, context=trust) as answer:
-            content = answer.read()
+        try:
+            with urllib.request.urlopen(request, timeout=20, context=trust) as answer:
+                content = answer.read()
+        except HTTPError as error:
+            raise _told(error) from None
         parsed: Body = json.loads(content) if content.startswith(b"{") else {"text": content.decode()}
         return parsed
 
@@ -296,3 +301,11 @@ def until(is_true: Callable[[], bool], what: str, timeout_s: float = START_S) ->
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s:g} s: {what}")
         time.sleep(0.05)
+
+
+def _told(error: HTTPError) -> HTTPError:
+    """The same, with the server's words in what a failed test prints; its body can be read once more."""
+    said = error.read()
+    again = HTTPError(error.url, error.code, error.msg, error.headers, io.BytesIO(said))
+    again.add_note(said.decode(errors="replace")[:4000])
+    return again

@@ -112,7 +112,11 @@ class World:
         if isinstance(resource, ModelServer):
             others = [other for other in self.all(ModelServer) if other.key != resource.key]
             own = {pool_key(namespace, name), pod_key(namespace, name, "x").rsplit(".", 1)[0]}
-            entries = {k: v for k, v in self.serving.items() if k in own or k.rsplit(".", 1)[0] in own}
+            entries = {
+                k: v
+                for k, v in self.serving.items()
+                if k in own or k.rsplit(".", 1)[0] in own or (k.startswith("adapters.") and parse_key(k)[-1] == name)
+            }
             return modelserver.decide(resource, self.all(Pod), others, entries, self.suspicions, now=self.now)
         assert isinstance(resource, ModelRoute)
         rivals = [other for other in self.all(ModelRoute) if other.key != resource.key]
@@ -157,7 +161,8 @@ class World:
         for resource in lost:
             self._delete(resource.key)
         for key in list(self.serving):
-            family, namespace, name, *_ = parse_key(key)
+            family, namespace, *names = parse_key(key)
+            name = names[-1] if family == "adapters" else names[0]
             kind = "ModelRoute" if family == "route" else "ModelServer"
             if (kind, namespace, name) not in self._objects:
                 del self.serving[key]

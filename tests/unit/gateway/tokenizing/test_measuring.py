@@ -31,7 +31,7 @@ from matrixinfer.gateway.tokenizing.measuring import Measuring
 from support.eventually import eventually
 from support.tokenizer import write_tokenizer
 
-CHOICE = Choice("ns", "ms", 0, "", "", 0.0)
+CHOICE = Choice("ns", "ms", 0, "", "", 0.0, 3)
 WISH = Tokenizer("/models/m")
 
 

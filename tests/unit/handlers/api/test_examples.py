@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from matrixinfer.handlers.api.engines import BackendType
 from matrixinfer.handlers.api.manifests import parse_manifests
-from matrixinfer.handlers.api.model import BackendType, Model
+from matrixinfer.handlers.api.model import Model
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
 FILES = sorted(EXAMPLES.glob("*.yaml"))

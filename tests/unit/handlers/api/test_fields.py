@@ -115,6 +115,7 @@ def found_patterns(schema: Any) -> Iterator[str]:
     if isinstance(schema, dict):
         if isinstance(schema.get("pattern"), str):
             yield schema["pattern"]
+        yield from schema.get("patternProperties", {})
         for part in schema.values():
             yield from found_patterns(part)
     elif isinstance(schema, list):

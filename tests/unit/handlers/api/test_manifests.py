@@ -100,7 +100,8 @@ def test_what_only_the_cluster_can_say_is_left_out():
         (MODEL.replace("name: a, ", ""), "document 1 (Model m): spec.backends[0].name: missing"),
         (
             MODEL.replace("Simulated", "Triton"),
-            "document 1 (Model m): spec.backends[0].type: expected 'LlamaCpp' or 'Simulated', got 'Triton'",
+            "document 1 (Model m): spec.backends[0].type: expected 'SGLang', 'vLLM', 'LlamaCpp', 'Simulated' or "
+            "'OpenAI', got 'Triton'",
         ),
         (
             MODEL.replace("name: m}", "name: M_1}"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from matrixinfer.bus.contracts.disaggregation import Disaggregation
+from matrixinfer.handlers.api.conditions import find, is_true
+from matrixinfer.handlers.api.modelserver import ModelServer
 from support.resource_world import World
 
 
@@ -79,3 +81,23 @@ def test_a_bound_on_the_time_per_output_token_is_the_pools() -> None:
     world.write(server(groups=False))
     world.settle()
     assert world.pool("pool").max_tpot_s == 0.0
+
+
+def test_a_pool_is_ready_when_a_group_is_whole() -> None:
+    world = World()
+    world.write(server())
+    world.write(pod("a", part="pre", group="g1"))
+    world.write(pod("b", part="dec", group="g2"))
+    world.settle()
+    world.node_runs_pods(ready=True)
+    world.settle()
+    ready = find(world.one(ModelServer, "pool").status.conditions, "EndpointsReady")
+    assert ready is not None
+    assert (ready.status, ready.reason) == ("False", "NoWholeGroup")
+    world.write(pod("c", part="dec", group="g1"))
+    world.node_runs_pods(ready=True)
+    world.settle()
+    status = world.one(ModelServer, "pool").status
+    assert is_true(status.conditions, "EndpointsReady")
+    assert status.pd_groups == 1
+    assert [(role.name, role.ready_pods) for role in status.roles] == [("decode", 2), ("prefill", 1)]

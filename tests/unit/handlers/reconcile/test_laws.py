@@ -5,8 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from matrixinfer.handlers.api.backend import Backend
+from matrixinfer.handlers.api.engines import BackendType
 from matrixinfer.handlers.api.meta import Metadata
-from matrixinfer.handlers.api.model import Backend, BackendType, Model, ModelSpec
+from matrixinfer.handlers.api.model import Model, ModelSpec
 from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
@@ -80,7 +82,7 @@ def test_whatever_happened_the_world_comes_to_rest_as_it_was_asked(history):
     world = World()
     for step in history:
         do(world, step)
-    for _ in range(3):  # pods that failed leave, come again, become ready
+    for _ in range(8):  # pods that failed leave, come again, become ready; of others one after the other is replaced
         world.now += LONGER_THAN_ANY_DRAIN_S
         world.settle()
         world.node_ends_pods()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.profile import Plugin, Profile, WeightedPlugin
-from matrixinfer.bus.contracts.serving import Tokenizer
+from matrixinfer.bus.contracts.serving import PodAdapters, RateLimit, TextMatch, Tokenizer, adapters_key
 from matrixinfer.handlers.api.conditions import find
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
@@ -65,7 +66,7 @@ def condition(world: World, kind, name: str, type_: str):
 def test_a_pool_exists_before_its_pods_and_says_what_is_missing(world):
     assert world.pool("pool").engine == "Simulated"
     assert world.pool_pods() == {}
-    assert condition(world, ModelServer, "pool", "Ready").message == "0 of 2 pods take requests"
+    assert condition(world, ModelServer, "pool", "EndpointsReady").message == "0 of 2 pods take requests"
 
 
 def test_only_ready_pods_that_are_selected_get_requests(world):
@@ -75,7 +76,7 @@ def test_only_ready_pods_that_are_selected_get_requests(world):
     world.settle()
     assert set(world.pool_pods()) == {"p1"}
     assert not world.pool_pods()["p1"].draining
-    assert condition(world, ModelServer, "pool", "Ready").status == "True"
+    assert condition(world, ModelServer, "pool", "EndpointsReady").status == "True"
     assert world.one(ModelServer, "pool").status.ready_pods == 1
 
 
@@ -209,3 +210,73 @@ def test_a_modelserver_says_where_the_gateways_find_its_tokenizer(world):
     world.write(TOKENIZED)
     world.settle()
     assert world.pool("pool").tokenizer == Tokenizer("/models/qwen", "", "/models/qwen/chat.jinja")
+
+
+def test_a_rule_is_compiled_with_every_way_to_compare_and_its_fallbacks(world):
+    world.write(
+        route(
+            "r",
+            more="""timeout: 5s
+  rateLimit: {requestsPerUnit: 10, inputTokensPerUnit: 1000, unit: minute, per: tenant}""",
+        ).replace(
+            "modelMatch: {headers: {x-tier: {exact: gold}}}",
+            "modelMatch: {headers: {x-tier: {exact: gold}, x-lane: {prefix: be}}, uri: {regex: '/v1/.*'}, "
+            "body: {model: chat}}, fallbacks: [pool, gone]",
+        )
+    )
+    world.settle()
+    compiled = world.route("r")
+    rule = compiled.rules[0]
+    assert rule.headers == {"x-tier": "gold"}
+    assert rule.header_matches == {"x-lane": TextMatch("prefix", "be")}
+    assert (rule.path, rule.model) == (TextMatch("regex", "/v1/.*"), "chat")
+    assert [(one.modelserver, one.model) for one in rule.fallbacks] == [("pool", "real"), ("gone", "")]
+    assert compiled.rate_limit == RateLimit(60.0, requests=10, input_tokens=1000, per_tenant=True)
+    assert "gone" in condition(world, ModelRoute, "r", "ResolvedRefs").message
+
+
+def test_a_pool_tells_who_may_ask_how_long_and_how_often(world):
+    world.write(
+        server("pool", app="x").replace(
+            "inferenceEngine", "trafficPolicy: {timeout: 90s, retry: {attempts: 0}}, access: {tenants: [b, a]}, "
+            "inferenceEngine"
+        )
+    )  # fmt: skip
+    world.settle()
+    pool = world.pool("pool")
+    assert (pool.tenants, pool.timeout_s, pool.attempts, pool.has_pods) == (["a", "b"], 90.0, 1, False)
+    world.node_runs_pods()
+    world.settle()
+    assert world.pool("pool").has_pods
+
+
+def test_the_agents_of_a_pool_are_told_its_adapters_and_only_changes_of_them_are_written(world):
+    with_adapters = server("pool", app="x").replace(
+        "inferenceEngine", "loraAdapters: [{name: l, artifactURL: 'hf://org/l'}], inferenceEngine"
+    )
+    agent = {"app": "x", '"matrixinfer.ai/agent"': '"true"'}
+    world.write(pod("agent", **agent))
+    world.write(pod("worker", **agent, **{'"matrixinfer.ai/entry"': '"false"'}))
+    world.write(with_adapters)
+    world.settle()
+    key = adapters_key("default", "pool", "agent")
+    assert [entry for entry in world.serving if entry.startswith("adapters.")] == [key]
+    assert decode(world.serving[key], PodAdapters).adapters == {"l": "hf://org/l"}
+    world.node_runs_pods()
+    world.settle()
+    world.remove(Pod, "agent")
+    world.settle()
+    assert key not in world.serving
+    world.write(server("pool", app="x"))
+    world.settle()
+    assert not [entry for entry in world.serving if entry.startswith("adapters.")]
+
+
+def test_workers_of_an_engine_on_several_machines_are_counted_but_get_no_requests(world):
+    world.write(pod("worker", app="x", **{'"matrixinfer.ai/entry"': '"false"'}))
+    world.node_runs_pods()
+    world.settle()
+    assert set(world.pool_pods()) == {"p1", "p2"}
+    status = world.one(ModelServer, "pool").status
+    assert (status.pods, status.ready_pods) == (3, 2)
+    assert [(role.name, role.pods, role.ready_pods) for role in status.roles] == [("server", 2, 2)]

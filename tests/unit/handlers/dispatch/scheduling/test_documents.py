@@ -14,7 +14,7 @@ from matrixinfer.bus.contracts.profile import Profile, WeightedPlugin
 from matrixinfer.handlers.api.dispatch import Dispatch
 from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile
 from matrixinfer.handlers.dispatch.scheduling.registry import BUILT_IN, Registry
-from matrixinfer.handlers.reconcile import modelserver
+from matrixinfer.handlers.reconcile import pool
 from support.checkout import ROOT
 from support.scheduling import NOW, a_pod, a_request, a_scheduler, surroundings
 
@@ -60,6 +60,6 @@ def test_the_example_of_a_scorer_runs_in_a_profile():
 def test_the_profile_of_the_page_is_one_that_a_modelserver_takes_and_dispatch_can_use():
     (example,) = re.findall(r"```yaml\n(.*?)```", PLUGINS, re.DOTALL)
     chosen = Dispatch.model_validate(yaml.safe_load(example)["spec"]["dispatch"])
-    pool = modelserver.profile_of(chosen.profile)
-    assert a_scheduler(pool).name == "sticky"
+    profile = pool.profile_of(chosen.profile)
+    assert a_scheduler(profile).name == "sticky"
     assert chosen.tenant_weights == {"gold": 2.0}

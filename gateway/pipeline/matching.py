@@ -1,0 +1,62 @@
+"""Which requests a rule is for. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from matrixinfer.bus.contracts.serving import Rule, TextMatch
+
+Accepts = Callable[[str], bool]
+
+
+class Conditions(NamedTuple):
+    """All must hold. Header names are in lower case."""
+
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    header_matches: tuple[tuple[bytes, Accepts], ...] = ()
+    path: Accepts | None = None
+    model: str = ""
+
+    def hold(self, model: str, headers: Mapping[bytes, bytes], path: str) -> bool:
+        if self.model and self.model != model:
+            return False
+        if self.path is not None and not self.path(path):
+            return False
+        if any(headers.get(name) != value for name, value in self.headers):
+            return False
+        return all(
+            name in headers and accepts(headers[name].decode("latin-1")) for name, accepts in self.header_matches
+        )
+
+
+def conditions_of(rule: Rule) -> Conditions | None:
+    """None for a rule that is for every request."""
+    conditions = Conditions(
+        tuple((name.lower().encode(), value.encode()) for name, value in rule.headers.items()),
+        tuple((name.lower().encode(), _accepting(match)) for name, match in rule.header_matches.items()),
+        None if rule.path is None else _accepting(rule.path),
+        rule.model,
+    )
+    return None if conditions == Conditions() else conditions
+
+
+def _accepted(value: bytes | None, accepts: Accepts) -> bool:
+    return value is not None and accepts(value.decode("latin-1"))
+
+
+def _accepting(match: TextMatch) -> Accepts:
+    """Admission has compiled the pattern before; one that does not compile here was written by another version."""
+    text = match.text
+    if match.how == "exact":
+        return lambda met: met == text
+    if match.how == "prefix":
+        return lambda met: met.startswith(text)
+    if match.how == "regex":
+        try:
+            pattern = re.compile(text)
+        except (re.error, OverflowError, RecursionError):
+            return lambda _: False
+        return lambda met: pattern.fullmatch(met) is not None
+    return lambda _: False
