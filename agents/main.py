@@ -25,6 +25,16 @@ async def serve(settings: AgentSettings, bus: Bus, stop: asyncio.Event) -> None:
 
     Raises EngineError, AgentError or what fetching the weights raises when the start fails. The bus stays open.
     """
+    if settings.finished_file is not None:
+        settings.finished_file.unlink(missing_ok=True)
+    try:
+        await _serve(settings, bus, stop)
+    finally:
+        if settings.finished_file is not None:
+            settings.finished_file.touch()
+
+
+async def _serve(settings: AgentSettings, bus: Bus, stop: asyncio.Event) -> None:
     identity = Identity(settings.namespace, settings.pod, new_boot_id())
     started: list[tuple[Engine, EngineInfo]] = []
 

@@ -49,7 +49,7 @@ async def _control_plane(settings: HandlersSettings, bus: Bus, bus_settings: Bus
         suspicions = SuspicionWatch(bus, watcher.look_at, watcher.look_at_everything)
         loads = LoadWatch(bus, functools.partial(look_at_leaving, cluster, watcher.look_at))
         serving = bus.store("SERVING")
-        loop = Loop(cluster, serving, bus.clock, suspicions.of, loads.of, agent_image=settings.agent_image)
+        loop = Loop(cluster, serving, bus.clock, suspicions.of, loads.of, platform=settings.platform)
         jobs["reconcile watch"] = watcher.run()
         jobs["suspicion watch"] = suspicions.run()
         jobs["load watch"] = loads.run()

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from matrixinfer.bus.configuration import Settings
+from matrixinfer.handlers.reconcile.backends.platform import Platform
 
 HandlersRole = Literal["cluster", "reconcile", "dispatch"]
 ALL_ROLES: frozenset[HandlersRole] = frozenset({"cluster", "reconcile", "dispatch"})
@@ -45,3 +46,18 @@ class HandlersSettings(Settings):
 
     agent_image: str = "matrixinfer"
     """Image of the agent's container in the Pods of a Model; a node that runs containers as processes ignores it."""
+
+    sglang_image: str = "lmsysorg/sglang:v0.5.23"
+    """Image of the engine in the Pods of a backend of type SGLang that names none."""
+
+    vllm_image: str = "vllm/vllm-openai:v0.32.0"
+    """Image of the engine in the Pods of a backend of type vLLM that names none."""
+
+    agent_env: dict[str, str] = Field(default_factory=dict)
+    """Variables of every agent in the Pods of a Model, in the environment a JSON object. On Kubernetes it must name the
+    bus, e.g. `{"MATRIXINFER_BUS_URL": "nats://nats.matrixinfer:4222"}`; a node of ours does so itself. A change of it
+    replaces the Pods."""
+
+    @property
+    def platform(self) -> Platform:
+        return Platform(self.agent_image, self.sglang_image, self.vllm_image, self.agent_env)

@@ -25,6 +25,7 @@ from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.cluster.port import Cluster
 from matrixinfer.handlers.errors import ClusterError, Conflicted, NotFound
 from matrixinfer.handlers.reconcile import model, modelinfer, modelroute, modelserver
+from matrixinfer.handlers.reconcile.backends.platform import Platform
 from matrixinfer.handlers.reconcile.infer.census import Loads
 from matrixinfer.handlers.reconcile.plan import Plan
 from matrixinfer.handlers.reconcile.setbacks import FAILED, Setbacks, with_failure
@@ -59,14 +60,14 @@ class Loop:
         suspicions_of: SuspicionsOf,
         loads_of: LoadsOf,
         *,
-        agent_image: str,
+        platform: Platform,
     ) -> None:
         self._cluster = cluster
         self._serving = serving
         self._suspicions_of = suspicions_of
         self._loads_of = loads_of
         self._clock = clock
-        self._agent_image = agent_image
+        self._platform = platform
         self._setbacks = Setbacks()
         self._deciders: dict[str, Callable[[str, str], Awaitable[Plan]]] = {
             "Model": self._decide_model,
@@ -118,7 +119,8 @@ class Loop:
             *self._cluster.list(ModelServer, namespace),
             *self._cluster.list(ModelRoute, namespace),
         ]
-        return model.decide(subject, nearby, agent_image=self._agent_image, now=self._clock.now())
+        pods = self._cluster.list(Pod, namespace, {labels.MODEL: name})
+        return model.decide(subject, nearby, pods, platform=self._platform, now=self._clock.now())
 
     async def _decide_modelinfer(self, namespace: str, name: str) -> Plan:
         subject = self._cluster.get(ModelInfer, namespace, name)

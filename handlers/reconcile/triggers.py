@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from matrixinfer.handlers.api import labels
 from matrixinfer.handlers.api.meta import Resource
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
@@ -21,7 +22,8 @@ class Key(NamedTuple):
 
 
 def concerned(change: ObjectChange) -> set[Key]:
-    """The object itself and its owner. A change of the status alone concerns the owner only."""
+    """The object itself and its owner, of a Model's Pod the Model too: it tells what is wrong with them. A change of
+    the status alone concerns these only."""
     newest = change.newest
     keys: set[Key] = set()
     if newest.kind in RECONCILED and is_more_than_status(change):
@@ -29,6 +31,8 @@ def concerned(change: ObjectChange) -> set[Key]:
     owner = newest.owner()
     if owner is not None and owner.kind in RECONCILED:
         keys.add(Key(owner.kind, newest.metadata.namespace, owner.name))
+    if isinstance(newest, Pod) and labels.MODEL in newest.metadata.labels:
+        keys.add(Key("Model", newest.metadata.namespace, newest.metadata.labels[labels.MODEL]))
     return keys
 
 

@@ -119,7 +119,7 @@ async def test_a_model_is_served_scaled_and_leaves_nothing_behind(house):
     async def is_active() -> bool:
         model = await house.ask("GET", f"{MODELS}/simulated")
         conditions = {one["type"]: one["status"] for one in model.get("status", {}).get("conditions", [])}
-        return conditions.get("Active") == "True"
+        return conditions.get("Available") == "True"
 
     await eventually(is_active, timeout_s=SLOW_S)
     scaled = EXAMPLE["spec"] | {"backends": [EXAMPLE["spec"]["backends"][0] | {"minReplicas": 1}]}

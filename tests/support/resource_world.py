@@ -23,11 +23,13 @@ from matrixinfer.handlers.api.registry import KINDS
 from matrixinfer.handlers.cluster.local import merge
 from matrixinfer.handlers.cluster.local.garbage import orphans
 from matrixinfer.handlers.reconcile import model, modelinfer, modelroute, modelserver
+from matrixinfer.handlers.reconcile.backends.platform import Platform
 from matrixinfer.handlers.reconcile.plan import Plan
 
 R = TypeVar("R", bound=Resource)
 Key = tuple[str, str, str]
 NOW = 1_800_000_000.0
+PLATFORM = Platform("agent", "sglang", "vllm")
 
 
 class World:
@@ -104,7 +106,8 @@ class World:
         namespace, name = resource.metadata.namespace, resource.metadata.name
         if isinstance(resource, Model):
             nearby = [*self.all(ModelInfer), *self.all(ModelServer), *self.all(ModelRoute)]
-            return model.decide(resource, nearby, agent_image="agent", now=self.now)
+            pods = [pod for pod in self.all(Pod) if pod.metadata.labels.get(labels.MODEL) == name]
+            return model.decide(resource, nearby, pods, platform=PLATFORM, now=self.now)
         if isinstance(resource, ModelInfer):
             pods = [pod for pod in self.all(Pod) if _may_concern(resource, pod)]
             revisions = [one for one in self.all(ControllerRevision) if one.is_owned_by(resource)]

@@ -19,7 +19,7 @@ def _condition(type_: str) -> str:
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "Model": (
         Column("Initialized", "string", _condition("Initialized")),
-        Column("Active", "string", _condition("Active")),
+        Column("Available", "string", _condition("Available")),
     ),
     "ModelServer": (
         Column("Engine", "string", ".spec.inferenceEngine"),

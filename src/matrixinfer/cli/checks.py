@@ -186,11 +186,11 @@ async def agent(bus: Bus, pod: dict[str, Any]) -> Finding:
 
 def model_finding(model: dict[str, Any]) -> Finding:
     name = model["metadata"]["name"]
-    active = condition(model, "Active")
-    if active.get("status") == "True":
-        return Finding("fine", "model", f"{name}: active")
-    why = active.get("message") or active.get("reason") or "no status yet"
-    return Finding("wrong", "model", f"{name}: not active: {why}", f"matrixinfer get model {name} -o yaml")
+    available = condition(model, "Available")
+    if available.get("status") == "True":
+        return Finding("fine", "model", f"{name}: available")
+    why = available.get("message") or available.get("reason") or "no status yet"
+    return Finding("wrong", "model", f"{name}: not available: {why}", f"matrixinfer get model {name} -o yaml")
 
 
 async def gateway(url: str | None) -> Finding:

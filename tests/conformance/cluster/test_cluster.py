@@ -91,7 +91,7 @@ async def test_a_changed_label_does_not_raise_the_generation(playground):
 
 async def test_apply_leaves_the_status_and_status_leaves_the_spec(playground):
     first = await playground.here.apply(model())
-    status = ModelStatus(observed_generation=1, conditions=(condition("Active", True, "Serving"),))
+    status = ModelStatus(observed_generation=1, conditions=(condition("Available", True, "Serving"),))
     stale_spec = with_spec_of(first, model(replicas=9)).model_copy(update={"status": status})
     await playground.here.update_status(stale_spec)
     second = await playground.here.apply(model(replicas=2))

@@ -48,7 +48,7 @@ async def test_an_applied_model_is_served_and_says_so(running):
     async def active() -> str:
         model = await running.client.get("model", "default", "simulated")
         conditions = {one["type"]: one for one in model.get("status", {}).get("conditions", [])}
-        return conditions["Active"]["message"] if conditions.get("Active", {}).get("status") == "True" else ""
+        return conditions["Available"]["message"] if conditions.get("Available", {}).get("status") == "True" else ""
 
     await eventually(lambda: expected(active(), "backend sim: 3 of 3 replicas ready"))
 

@@ -13,6 +13,7 @@ from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
 from matrixinfer.handlers.errors import Conflicted
+from matrixinfer.handlers.reconcile.backends.platform import Platform
 from matrixinfer.handlers.reconcile.loop import CONFLICT_RETRY_S, Loop
 from matrixinfer.handlers.reconcile.modelinfer import NEXT_PORTION_S, PORTION
 from matrixinfer.handlers.reconcile.setbacks import FAILED, FIRST_RETRY_S, GIVEN_UP_AFTER, LAST_RETRY_S, TOLD_AFTER
@@ -42,7 +43,7 @@ class Place:
     async def __aenter__(self) -> Place:
         self.cluster = await LocalCluster.open(self.bus)
         serving = self.bus.store("SERVING")
-        self.loop = Loop(self.cluster, serving, self.bus.clock, lambda *_: [], lambda _: {}, agent_image="agent")
+        self.loop = Loop(self.cluster, serving, self.bus.clock, lambda *_: [], lambda _: {}, platform=Platform("agent"))
         for resource in parse_manifests(SERVER):
             await self.cluster.apply(resource)
         return self

@@ -138,11 +138,11 @@ def test_an_object_of_somebody_else_is_not_touched_and_the_model_says_so():
 def test_a_model_is_active_as_soon_as_one_replica_is_ready_and_says_how_many(world):
     status = world.one(Model, "m").status
     assert find(status.conditions, "Initialized").status == "True"
-    assert find(status.conditions, "Active").reason == "Starting"
+    assert find(status.conditions, "Available").reason == "Starting"
     world.report("m-a-0-server-0-0", phase="Running", ready=True)
     world.settle()
     status = world.one(Model, "m").status
-    active = find(status.conditions, "Active")
+    active = find(status.conditions, "Available")
     assert active.status == "True"
     assert active.message == "backend a: 1 of 2 replicas ready; backend b: 0 of 1 replicas ready"
     assert {backend.name: backend.replicas for backend in status.backend_statuses} == {"a": 1, "b": 0}
@@ -156,7 +156,7 @@ def test_a_condition_keeps_the_time_since_which_it_holds(world):
     world.settle()
     conditions = world.one(Model, "m").status.conditions
     assert find(conditions, "Initialized").last_transition_time == before
-    assert (find(conditions, "Active").last_transition_time or "") > (before or "")
+    assert (find(conditions, "Available").last_transition_time or "") > (before or "")
 
 
 def test_of_two_models_with_one_served_name_the_younger_says_that_it_gets_no_requests():
@@ -167,8 +167,8 @@ def test_of_two_models_with_one_served_name_the_younger_says_that_it_gets_no_req
     world.settle()
     world.node_runs_pods()
     world.settle()
-    active = find(world.one(Model, "z").status.conditions, "Active")
+    active = find(world.one(Model, "z").status.conditions, "Available")
     assert (active.status, active.reason) == ("False", "NameTaken")
     assert "ModelRoute default/m" in active.message
-    assert find(world.one(Model, "m").status.conditions, "Active").status == "True"
+    assert find(world.one(Model, "m").status.conditions, "Available").status == "True"
     assert world.route("z") is None
