@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 from matrixinfer.agents.engines import registry
 from matrixinfer.agents.engines.port import Engine, EngineInfo
@@ -69,6 +70,9 @@ async def _start(settings: AgentSettings) -> tuple[Engine, EngineInfo]:
 
 
 def _worker(settings: AgentSettings, identity: Identity, bus: Bus, engine: Engine, info: EngineInfo) -> Worker:
+    async def fetched(url: str) -> Path:
+        return await fetch(url, settings.cache_dir, Progress(url))
+
     return Worker(
         identity,
         bus,
@@ -77,4 +81,5 @@ def _worker(settings: AgentSettings, identity: Identity, bus: Bus, engine: Engin
         served_model=settings.model_name,
         drain_s=settings.drain_s,
         replay_bytes=settings.replay_bytes,
+        fetch=fetched,
     )

@@ -20,6 +20,12 @@ def context_exceeded(needed_tokens: int, capacity_tokens: int) -> Failure:
     )
 
 
+def adapter_missing(name: str) -> Failure:
+    """It was asked for by its name, and is not loaded (any more): 404, as for a model."""
+    message = f"the LoRA adapter {name!r} is not loaded here"
+    return Failure(status=404, message=message, type="invalid_request_error", code="model_not_found", param="model")
+
+
 def cancelled() -> Failure:
     """The job was aborted: 499, the convention for a client that left."""
     return Failure(status=499, message="the request was cancelled", type="cancelled", code="cancelled")

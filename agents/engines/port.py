@@ -138,3 +138,18 @@ class CacheTeller(Protocol):
         """All that it holds now, chains from their beginning on; not more than one for each tier and adapter. What was
         not taken yet is in it, and comes again with the next changes, which then change nothing."""
         ...
+
+
+@runtime_checkable
+class AdapterLoader(Protocol):
+    """The part of an engine that takes LoRA adapters while it serves. `load()` names those that it has; a job whose
+    `adapter` it lacks ends with a Failure."""
+
+    async def load_adapter(self, name: str, path: str) -> None:
+        """Have it, from the file or folder `path`; does nothing when it has one of that name. Raises EngineError with
+        what to do about it, and has it not."""
+        ...
+
+    async def unload_adapter(self, name: str) -> None:
+        """Let it go: jobs that run with it are finished, new ones fail. Does nothing for one that it has not."""
+        ...

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from matrixinfer.agents.engines.port import CacheTeller, Engine, EngineInfo
+from matrixinfer.agents.worker.adapters import Adapters, Fetch, nowhere
 from matrixinfer.agents.worker.books import open_books
 from matrixinfer.agents.worker.cache_diary import CacheDiary
 from matrixinfer.agents.worker.cache_publisher import TELL_EVERY_S, CachePublisher
@@ -34,7 +35,7 @@ REMEMBER_EVERY_S = 1.0
 
 
 class Worker:
-    """`engine` is started, and `info` is what it said of itself."""
+    """`engine` is started, and `info` is what it said of itself. `fetch` gets the weights of LoRA adapters."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Worker:
         served_model: str,
         drain_s: float,
         replay_bytes: int,
+        fetch: Fetch = nowhere,
     ) -> None:
         self._identity = identity
         self._bus = bus
@@ -63,6 +65,7 @@ class Worker:
         self._control = Control(self._books, self._clock, self._driver, diary, drain=self.drain, snapshot=self.snapshot)
         self._cache = CachePublisher(bus, identity, diary)
         self._presence = Presence(bus, self._books, self._driver)
+        self._adapters = Adapters(bus, identity, engine, fetch, self._tell_state)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then drain, close the engine and say the last things. A chore that dies ends this."""
@@ -131,6 +134,7 @@ class Worker:
         return [
             *telling,
             self._sender.run(),
+            self._adapters.run(),
             every(clock, SNAPSHOT_EVERY_S, self._tell_state),
             every(clock, DEADLINES_EVERY_S, self._watch_deadlines),
             every(clock, HEARTBEAT_EVERY_S, self._beat),

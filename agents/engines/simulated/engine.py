@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from matrixinfer.agents.engines import failures
-from matrixinfer.agents.engines.errors import StartFailed
+from matrixinfer.agents.engines.errors import AdapterRefused, StartFailed
 from matrixinfer.agents.engines.port import Emit, EngineInfo, EngineLoad, Job, Piece
 from matrixinfer.agents.engines.simulated.answers import Answer
 from matrixinfer.agents.engines.simulated.batching import BatchingModel, Request, Speed
@@ -53,8 +53,9 @@ class _Running:
 
 
 class SimulatedEngine:
-    """Implements the engine port, and with blocks of the platform's size also CacheTeller: it has no tokenizer that
-    the gateway could share, so it takes over the names that the envelope brings instead of making its own."""
+    """Implements the engine port, AdapterLoader, and with blocks of the platform's size also CacheTeller: it has no
+    tokenizer that the gateway could share, so it takes over the names that the envelope brings instead of making its
+    own."""
 
     def __init__(self, config: SimulatedConfig, served_model: str, clock: Clock) -> None:
         self._config = config
@@ -66,6 +67,7 @@ class SimulatedEngine:
         self._work = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self._closed = False
+        self._adapters: set[str] = set()
         self._stored = StoredBlocks(Path(config.shared_cache)) if config.shared_cache else None
         self._outlet = KvOutlet(
             clock,
@@ -112,7 +114,22 @@ class SimulatedEngine:
             running_tokens=model.running_tokens,
             waiting_tokens=model.waiting_tokens,
             kv_usage=model.cache.busy_tokens / model.cache.capacity_tokens,
+            adapters=tuple(sorted(self._adapters)),
         )
+
+    async def load_adapter(self, name: str, path: str) -> None:
+        """There are no weights to look at: what is in `path` does not matter."""
+        if name in self._adapters:
+            return
+        if len(self._adapters) >= self._config.max_adapters:
+            raise AdapterRefused(
+                f"adapter {name!r} does not fit beside {len(self._adapters)} others: raise max_adapters or unload some"
+            )
+        await self._clock.sleep(self._config.adapter_load_s)
+        self._adapters.add(name)
+
+    async def unload_adapter(self, name: str) -> None:
+        self._adapters.discard(name)
 
     def take_cache_changes(self) -> list[CacheChange]:
         return self._told.take_cache_changes()
@@ -142,10 +159,15 @@ class SimulatedEngine:
         cache = PrefixCache(config.kv_capacity_tokens, config.block_tokens)
         return BatchingModel(config.slots, config.max_batch_tokens, speed, cache)
 
-    def _begin(self, job: Job, emit: Emit) -> Failure | None:
+    def _read(self, job: Job) -> Prompt | Failure:
         if self._runner is None or self._closed:
             return failures.engine_closed()
-        prompt = read(job.endpoint, job.body, self._config.block_tokens)
+        if job.adapter and job.adapter not in self._adapters:
+            return failures.adapter_missing(job.adapter)
+        return read(job.endpoint, job.body, self._config.block_tokens)
+
+    def _begin(self, job: Job, emit: Emit) -> Failure | None:
+        prompt = self._read(job)
         if isinstance(prompt, Failure):
             return prompt
         if (job.block_hashes or job.prompt_tokens) and self._config.block_tokens == BLOCK_TOKENS:

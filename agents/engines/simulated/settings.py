@@ -45,6 +45,12 @@ class SimulatedConfig(EngineConfig):
     time_to_load_s: float = Field(default=0.0, ge=0)
     """How long the start takes, in seconds."""
 
+    adapter_load_s: float = Field(default=0.0, ge=0)
+    """How long loading a LoRA adapter takes, in seconds."""
+
+    max_adapters: int = Field(default=64, ge=0)
+    """LoRA adapters that fit beside each other."""
+
     disaggregation: Literal["none", "prefill", "decode"] = "none"
     """`prefill`: compute prompts for other engines that ask for it, and hand them over; `decode`: fetch prompts that
     others computed. A request that says nothing of this is an ordinary one everywhere; with `none` all are."""
