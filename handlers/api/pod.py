@@ -9,6 +9,8 @@ from pydantic import Field
 from matrixinfer.handlers.api.conditions import is_true
 from matrixinfer.handlers.api.meta import Condition, DnsLabel, Part, Resource, Whole
 from matrixinfer.handlers.api.patterns import FOR_A_PROCESS, VARIABLE
+from matrixinfer.handlers.api.quantities import Quantity
+from matrixinfer.handlers.api.spread import TopologySpreadConstraint
 
 ProcessText = Annotated[str, Field(pattern=FOR_A_PROCESS)]
 """A word of a command line, a value of the environment, a folder."""
@@ -28,6 +30,13 @@ class EnvVar(Part):
     value_from: EnvSource | None = None
 
 
+class Resources(Part):
+    """What the scheduler keeps free for a container, and what it must not exceed."""
+
+    requests: dict[str, Quantity] = Field(default={})
+    limits: dict[str, Quantity] = Field(default={})
+
+
 class Container(Part):
     name: DnsLabel
     image: str = ""
@@ -36,6 +45,7 @@ class Container(Part):
     args: tuple[ProcessText, ...] = ()
     env: tuple[EnvVar, ...] = ()
     working_dir: ProcessText = ""
+    resources: Resources = Resources()
 
 
 class PodSpec(Part):
@@ -43,6 +53,11 @@ class PodSpec(Part):
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
     termination_grace_period_seconds: Annotated[Whole, Field(ge=0)] = 30
     """Seconds between the request to stop and the end by force."""
+    hostname: str = ""
+    subdomain: str = ""
+    """With the hostname and a headless Service of this name, the Pod is found under `hostname.subdomain`."""
+    scheduler_name: str = ""
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
     node_name: str | None = None
     """Who runs it; set by the node or by Kubernetes' scheduler, never by us."""
 

@@ -22,7 +22,7 @@ from matrixinfer.handlers.api.meta import Condition
 from matrixinfer.handlers.api.modelserver import ModelServer, ModelServerStatus, PdGroup
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.api.times import timestamp
-from matrixinfer.handlers.reconcile.infer.census import is_leaving
+from matrixinfer.handlers.reconcile.infer.census import is_leaving, waits_for_gang
 from matrixinfer.handlers.reconcile.plan import Contract, Plan, counted, listed, serving_changes
 from matrixinfer.handlers.reconcile.shards import spread
 
@@ -73,7 +73,7 @@ def _names(server: ModelServer) -> tuple[str, str]:
 
 
 def _takes_requests(pod: Pod) -> bool:
-    return pod.is_ready and not pod.is_terminating
+    return pod.is_ready and not pod.is_terminating and not waits_for_gang(pod)
 
 
 def _leaves(server: ModelServer, pod: Pod, serving: Mapping[str, bytes]) -> bool:

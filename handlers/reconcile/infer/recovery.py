@@ -41,7 +41,9 @@ def recovered(infer: ModelInfer, census: Census, *, is_new_template: bool, now: 
         if infer.spec.recovery.budget is not None and count >= infer.spec.recovery.budget:
             result.hopeless.append(unit)
             continue
-        wait_s = max(_still_kept_s(infer, pod, count, now) for pod in broken.failed.values())
+        wait_s = max(
+            max(_still_kept_s(infer, pod, count, now), _grace_left_s(infer, pod, now)) for pod in broken.failed.values()
+        )
         if wait_s > 0:
             result.waits_s.append(wait_s)
             continue
@@ -87,8 +89,7 @@ def _has_failed(pod: Pod, *, has_companions: bool) -> bool:
 def _is_unready_by_restart(pod: Pod) -> bool:
     ready = find(pod.status.conditions, "Ready")
     since = ready.last_transition_time if ready is not None else None
-    ends = [status.last_state.terminated for status in pod.status.container_statuses if status.restart_count]
-    ends_s = [unix_seconds(end.finished_at) for end in ends if end is not None and end.finished_at]
+    ends_s = _ends_s(pod)
     if not ends_s:
         return False
     return since is None or max(ends_s) >= unix_seconds(since) - RESTART_AND_UNREADY_S
@@ -99,6 +100,29 @@ def _still_kept_s(infer: ModelInfer, pod: Pod, failures: int, now: float) -> flo
     recovery, created = infer.spec.recovery, pod.metadata.creation_timestamp
     pause_s = min(seconds(recovery.max_backoff), seconds(recovery.backoff) * 2 ** min(failures, 30))
     return pause_s - (now - unix_seconds(created)) if created else 0.0
+
+
+def _grace_left_s(infer: ModelInfer, pod: Pod, now: float) -> float:
+    """How long it may still recover by itself. Counted by the Pod's own times: whoever looks comes to the same."""
+    grace_s = infer.spec.template.restart_grace_period_seconds
+    return 0.0 if pod.has_ended or not grace_s else grace_s - (now - _failing_since_s(pod))
+
+
+def _failing_since_s(pod: Pod) -> float:
+    """When it became unready; for one that has never been ready, when its container first ended. Of a container that
+    restarted again and again only the last end is known: then the time before the first counts, the longer one."""
+    ready = find(pod.status.conditions, "Ready")
+    times = [ready.last_transition_time if ready is not None else None, pod.metadata.creation_timestamp]
+    since_s = next((unix_seconds(time) for time in times if time), 0.0)
+    if sum(status.restart_count for status in pod.status.container_statuses) != 1:
+        return since_s
+    return max([since_s, *_ends_s(pod)])
+
+
+def _ends_s(pod: Pod) -> list[float]:
+    """When containers that were started again had ended."""
+    ends = [status.last_state.terminated for status in pod.status.container_statuses if status.restart_count]
+    return [unix_seconds(end.finished_at) for end in ends if end is not None and end.finished_at]
 
 
 def _retire(policy: RecoveryPolicy, census: Census, failed: Iterable[Place], result: Recovered) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from matrixinfer.handlers.api import labels
@@ -10,7 +11,7 @@ from matrixinfer.handlers.api.meta import Condition
 from matrixinfer.handlers.api.modelinfer import ModelInfer, ModelInferStatus, RoleStatus
 from matrixinfer.handlers.api.times import timestamp
 from matrixinfer.handlers.reconcile.infer.census import Census, Present, is_leaving
-from matrixinfer.handlers.reconcile.infer.places import Place, name_at
+from matrixinfer.handlers.reconcile.infer.places import Place
 from matrixinfer.handlers.reconcile.infer.recovery import Recovered
 from matrixinfer.handlers.reconcile.infer.templates import Templates
 from matrixinfer.handlers.reconcile.infer.turnover import Turnover
@@ -18,12 +19,15 @@ from matrixinfer.handlers.reconcile.plan import counted, listed
 
 
 class Scene(NamedTuple):
-    """`missing` is made by this plan; `blocked` places are wanted, but somebody else's Pod has the name."""
+    """`missing` is made by this plan. `taken`: names that wanted places need, and that somebody else's objects have.
+    `trouble`: why Pods cannot be made. `waiting`: groups that wait for their minimum, and what they lack."""
 
     turnover: Turnover
     recovery: Recovered
     missing: list[Place]
-    blocked: list[Place]
+    taken: set[str]
+    trouble: str
+    waiting: Mapping[int, list[str]]
 
     def staying(self, census: Census) -> list[Present]:
         """The instances that are there and shall be, when the plan is done."""
@@ -45,7 +49,7 @@ def status_of(infer: ModelInfer, templates: Templates, census: Census, scene: Sc
     available = min(turnover.ready_groups, infer.spec.replicas)
     current = _current_revision(infer, templates, turnover, updated_groups)
     conditions = (
-        _available(infer, available),
+        _available(infer, available, scene),
         _progressing(infer, census, scene),
         _updating(infer, turnover, updated_groups),
         _degraded(infer, scene.recovery),
@@ -91,7 +95,7 @@ def _roles(infer: ModelInfer, missing: list[Place], staying: list[Present]) -> t
         RoleStatus(
             name=role.name,
             replicas=sum(instance.role == role.name for instance in instances),
-            ready_replicas=sum(p.is_ready(role) for p in staying if p.instance.role == role.name),
+            ready_replicas=sum(p.is_up(role) for p in staying if p.instance.role == role.name),
         )
         for role in infer.spec.template.roles
     )
@@ -103,19 +107,23 @@ def _selector(infer: ModelInfer) -> str:
     return ",".join(f"{name}={value}" for name, value in pairs.items())
 
 
-def _available(infer: ModelInfer, available: int) -> Condition:
+def _available(infer: ModelInfer, available: int, scene: Scene) -> Condition:
     replicas = infer.spec.replicas
     message = f"{available} of {counted(replicas, 'group')} ready"
+    if scene.waiting:
+        waiting = [f"group {number} ({', '.join(lacks)})" for number, lacks in scene.waiting.items()]
+        message += f"; waiting for their minimum: {listed(waiting)}"
     if available >= replicas:
         return condition("Available", True, "AllGroupsReady" if replicas else "ScaledToZero", message)
     return condition("Available", False, "GroupsNotReady", message)
 
 
 def _progressing(infer: ModelInfer, census: Census, scene: Scene) -> Condition:
-    if scene.blocked:
-        names = listed(name_at(infer, place) for place in scene.blocked)
-        message = f"somebody else's pods have the names {names}; delete them or rename the ModelInfer"
+    if scene.taken:
+        message = f"somebody else's objects have the names {listed(scene.taken)}; delete them or rename the ModelInfer"
         return condition("Progressing", False, "NameTaken", message)
+    if scene.trouble:
+        return condition("Progressing", False, "BadPlugin", f"{scene.trouble}; nothing is made or replaced with it")
     pods = {place: pod for present in census.instances() for place, pod in present.pods.items()}
     failed = sorted(place for place, pod in pods.items() if pod.has_ended)
     if failed:

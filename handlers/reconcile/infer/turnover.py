@@ -125,6 +125,12 @@ class Turn:
         return sorted(roles, key=lambda name: order.get(name, len(order)))
 
 
+def paused(infer: ModelInfer) -> ModelInfer:
+    """As if somebody had paused its rollout."""
+    strategy = infer.spec.rollout_strategy.model_copy(update={"paused": True})
+    return infer.model_copy(update={"spec": infer.spec.model_copy(update={"rollout_strategy": strategy})})
+
+
 def _has_more_to_replace(units: Iterable[Unit], change: Balance, bounds: Bounds) -> bool:
     old = [unit for unit in units if unit.is_outdated and not unit.leaves and unit.number not in change.retired]
     return len(old) > bounds.partition

@@ -8,7 +8,7 @@ from typing import Any
 from matrixinfer.cli.tables import age, condition_text, pod_state
 
 Manifest = Mapping[str, Any]
-CHILDREN = ("ModelInfer", "ModelServer", "ModelRoute", "Pod")
+CHILDREN = ("ModelInfer", "ModelServer", "ModelRoute", "Pod", "Service")
 """Kinds that others own; records of former templates are `rollout history`'s."""
 
 
