@@ -12,7 +12,7 @@ from matrixinfer.handlers.api.meta import Labels, Part
 from matrixinfer.handlers.api.patterns import ROLE_NAME
 from matrixinfer.handlers.api.pod import EnvVar
 from matrixinfer.handlers.api.rules import Rule
-from matrixinfer.handlers.api.sentences import expectation, shown
+from matrixinfer.handlers.api.sentences import sentence, shown
 
 
 class NoConfig(Part):
@@ -83,8 +83,5 @@ def configured(config: type[Part], plugin: PodPlugin) -> Part:
     try:
         return config.model_validate(plugin.config)
     except ValidationError as error:
-        wrong = [
-            f"config{''.join(f'.{part}' for part in one['loc'])}: {expectation(one)}, got {shown(one['input'])}"
-            for one in error.errors()
-        ]
+        wrong = [f"config{''.join(f'.{part}' for part in one['loc'])}: {sentence(one)}" for one in error.errors()]
         raise ValueError(f"plugin {plugin.name}: {'; '.join(wrong)}") from error

@@ -48,8 +48,9 @@ def decide(
     templates = Templates(infer, revisions)
     by_volcano = is_by_volcano(infer, served=around.serves_pod_groups)
     maker = Maker(infer, templates, around.plugins, by_volcano=by_volcano)
-    census, gate = Census(infer, templates, pods, loads), Gate(infer, by_volcano=by_volcano)
-    opened = gate.open(census, PORTION)
+    census = Census(infer, templates, pods, loads)
+    gate = Gate(infer, templates, census, by_volcano=by_volcano)
+    opened = gate.open(PORTION)
     is_new_template = bool(infer.status.update_revision) and infer.status.update_revision != templates.update
     recovery = recovered(infer, census, is_new_template=is_new_template, now=now)
     trouble = maker.trouble(templates.update)
@@ -60,14 +61,14 @@ def decide(
     portion = wanted.missing[:PORTION]
     companions = beside.companions(census, turnover, portion)
     record = templates.to_keep()
-    scene = Scene(turnover, recovery, portion, wanted.taken, trouble, gate.waiting(census))
+    scene = Scene(turnover, recovery, portion, wanted.taken, trouble, gate)
     status = status_of(infer, templates, census, scene, now)
     waits_s = [*recovery.waits_s, *leaving.waits_s]
     if max(len(wanted.missing), len(leaving.deleted), len(leaving.marked)) > PORTION or len(opened) == PORTION:
         waits_s.append(NEXT_PORTION_S)
-    made = [_made(maker, gate, census, place, turnover.wanted[place]) for place in portion]
+    made = [_made(maker, gate, place, turnover.wanted[place]) for place in portion]
     return Plan(
-        applies=(*_some(record), *opened, *leaving.marked[:PORTION], *companions.applies, *made),
+        applies=(*_some(record), *_staying(opened, leaving), *leaving.marked[:PORTION], *companions.applies, *made),
         deletes=(
             *_last_first(leaving)[:PORTION],
             *companions.deletes,
@@ -149,9 +150,14 @@ def _wanted(infer: ModelInfer, census: Census, turnover: Turnover, beside: Besid
     return result
 
 
-def _made(maker: Maker, gate: Gate, census: Census, place: Place, revision: str) -> Pod:
+def _made(maker: Maker, gate: Gate, place: Place, revision: str) -> Pod:
     pod = maker.pod(place, revision)
-    return marked(pod) if gate.lets_wait(census, place.group) else pod
+    return marked(pod) if gate.lets_wait(place.group) else pod
+
+
+def _staying(pods: list[Pod], leaving: Leaving) -> list[Pod]:
+    going = {pod.metadata.uid for pod in (*leaving.marked, *leaving.deleted)}
+    return [pod for pod in pods if pod.metadata.uid not in going]
 
 
 def _some(record: ControllerRevision | None) -> list[ControllerRevision]:

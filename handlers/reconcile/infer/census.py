@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from matrixinfer.handlers.api import labels
@@ -46,7 +46,12 @@ class Present:
 
     def is_ready(self, role: Role | None) -> bool:
         """Does it serve? Is it up, and waits for nobody?"""
-        return self.is_up(role) and not any(waits_for_gang(pod) for pod in self.pods.values())
+        return self.is_up(role) and not self.waits
+
+    @property
+    def waits(self) -> bool:
+        """Does any of its Pods wait for the rest of the group?"""
+        return any(waits_for_gang(pod) for pod in self.pods.values())
 
     def is_up(self, role: Role | None) -> bool:
         """Are all its Pods there, ready, and staying?"""
@@ -92,9 +97,10 @@ class Census:
         """By the template that the group lives by."""
         return self._templates.roles(self.revision_of(group))
 
-    def is_outdated_group(self, group: int) -> bool:
+    def is_outdated_group(self, group: int, gone: Set[Instance] = frozenset()) -> bool:
         """Has any instance that stays, or the set of its roles, changed since?"""
-        if any(self.is_outdated(present) for present in self.groups[group].values() if not present.leaves):
+        present = self.groups[group].values()
+        if any(self.is_outdated(one) for one in present if not (one.leaves or one.instance in gone)):
             return True
         return self.roles_of(group).keys() != self._templates.roles(self._templates.update).keys()
 
@@ -107,8 +113,11 @@ class Census:
         role = present.instance.role
         return role not in roles or present.role_revision != self._templates.role_revision(self._templates.update, role)
 
-    def group_unit(self, number: int, *, replaced_whole: bool, leaving: set[Instance]) -> Unit:
-        """`leaving`: instances that shall go, whatever their Pods say. A group leaves when all of it does."""
+    def group_unit(
+        self, number: int, *, replaced_whole: bool, leaving: set[Instance], gone: Set[Instance] = frozenset()
+    ) -> Unit:
+        """`leaving`: instances that shall go, whatever their Pods say. A group leaves when all of it does. Those that
+        are `gone` do not make it outdated any more."""
         present = self.groups[number].values()
         roles = self.roles_of(number)
         ready = defaultdict[str, int](int)
@@ -117,7 +126,7 @@ class Census:
                 ready[one.instance.role] += one.is_ready(roles.get(one.instance.role))
         return Unit(
             number,
-            is_outdated=replaced_whole and self.is_outdated_group(number),
+            is_outdated=replaced_whole and self.is_outdated_group(number, gone),
             is_ready=all(ready[name] >= role.replicas for name, role in roles.items()),
             leaves=all(one.leaves or one.instance in leaving for one in present),
             cost=sum(one.cost() for one in present),

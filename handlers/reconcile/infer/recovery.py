@@ -22,12 +22,14 @@ RESTART_AND_UNREADY_S = 5.0
 @dataclass
 class Recovered:
     """`leaving` instances shall go, and so shall `alone`, Pods without their companions. `failures` is for the status;
-    `hopeless` names units that are left as they are. `waits_s`: when to look again."""
+    `hopeless` names units that are left as they are, `kept` those that are for a while, each with the places of what
+    failed there. `waits_s`: when to look again."""
 
     leaving: set[Instance] = field(default_factory=set)
     alone: set[Place] = field(default_factory=set)
     failures: tuple[Failures, ...] = ()
-    hopeless: list[str] = field(default_factory=list)
+    hopeless: dict[str, set[Place]] = field(default_factory=dict)
+    kept: dict[str, set[Place]] = field(default_factory=dict)
     waits_s: list[float] = field(default_factory=list)
 
 
@@ -39,18 +41,20 @@ def recovered(infer: ModelInfer, census: Census, *, is_new_template: bool, now: 
         before = known.get(unit)
         count = before.count if before is not None else 0
         if infer.spec.recovery.budget is not None and count >= infer.spec.recovery.budget:
-            result.hopeless.append(unit)
+            result.hopeless[unit] = set(broken.failed)
             continue
         wait_s = max(
             max(_still_kept_s(infer, pod, count, now), _grace_left_s(infer, pod, now)) for pod in broken.failed.values()
         )
         if wait_s > 0:
             result.waits_s.append(wait_s)
+            result.kept[unit] = set(broken.failed)
             continue
         known[unit] = Failures(unit=unit, count=count + 1, at=timestamp(now))
         _retire(infer.spec.recovery_policy, census, broken.failed, result)
     for present in census.instances():
-        if infer.spec.recovery_policy is not RecoveryPolicy.NONE and _is_torn(present):
+        is_torn = infer.spec.recovery_policy is not RecoveryPolicy.NONE and _is_torn(present)
+        if is_torn or _goes_whole(present, result.alone):
             result.leaving.add(present.instance)
     result.failures = tuple(sorted(known.values(), key=lambda one: one.unit))
     return result
@@ -139,6 +143,12 @@ def _retire(policy: RecoveryPolicy, census: Census, failed: Iterable[Place], res
 def _is_torn(present: Present) -> bool:
     """One of its Pods is going, for whatever reason, and the others cannot go on without it."""
     return any(pod.is_terminating for pod in present.pods.values())
+
+
+def _goes_whole(present: Present, alone: set[Place]) -> bool:
+    """Each of its Pods goes by itself, the last of them now."""
+    going = [place for place, pod in present.pods.items() if place in alone or is_leaving(pod)]
+    return len(going) == len(present.pods) and not alone.isdisjoint(going)
 
 
 def _is_forgiven(failures: Failures, now: float) -> bool:

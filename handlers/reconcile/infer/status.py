@@ -11,7 +11,8 @@ from matrixinfer.handlers.api.meta import Condition
 from matrixinfer.handlers.api.modelinfer import ModelInfer, ModelInferStatus, RoleStatus
 from matrixinfer.handlers.api.times import timestamp
 from matrixinfer.handlers.reconcile.infer.census import Census, Present, is_leaving
-from matrixinfer.handlers.reconcile.infer.places import Place
+from matrixinfer.handlers.reconcile.infer.gang import Gate
+from matrixinfer.handlers.reconcile.infer.places import Instance, Place
 from matrixinfer.handlers.reconcile.infer.recovery import Recovered
 from matrixinfer.handlers.reconcile.infer.templates import Templates
 from matrixinfer.handlers.reconcile.infer.turnover import Turnover
@@ -20,14 +21,14 @@ from matrixinfer.handlers.reconcile.plan import counted, listed
 
 class Scene(NamedTuple):
     """`missing` is made by this plan. `taken`: names that wanted places need, and that somebody else's objects have.
-    `trouble`: why Pods cannot be made. `waiting`: groups that wait for their minimum, and what they lack."""
+    `trouble`: why Pods cannot be made. `gate`: what keeps groups waiting for their minimum."""
 
     turnover: Turnover
     recovery: Recovered
     missing: list[Place]
     taken: set[str]
     trouble: str
-    waiting: Mapping[int, list[str]]
+    gate: Gate
 
     def staying(self, census: Census) -> list[Present]:
         """The instances that are there and shall be, when the plan is done."""
@@ -42,17 +43,17 @@ class Scene(NamedTuple):
 
 def status_of(infer: ModelInfer, templates: Templates, census: Census, scene: Scene, now: float) -> ModelInferStatus:
     turnover = scene.turnover
-    groups = turnover.staying_groups | {place.group for place in scene.missing}
     staying = scene.staying(census)
+    groups = {place.group for place in scene.missing} | {present.instance.group for present in staying}
     revisions = _revisions(census, scene, staying)
     updated_groups = sum(revision == {templates.update} for revision in revisions.values())
     available = min(turnover.ready_groups, infer.spec.replicas)
     current = _current_revision(infer, templates, turnover, updated_groups)
     conditions = (
-        _available(infer, available, scene),
+        _available(infer, available, scene.gate.waiting(staying, {place.group for place in scene.missing})),
         _progressing(infer, census, scene),
         _updating(infer, turnover, updated_groups),
-        _degraded(infer, scene.recovery),
+        _degraded(infer, scene.recovery, {present.instance for present in staying}),
     )
     generation = infer.metadata.generation
     return ModelInferStatus(
@@ -107,12 +108,12 @@ def _selector(infer: ModelInfer) -> str:
     return ",".join(f"{name}={value}" for name, value in pairs.items())
 
 
-def _available(infer: ModelInfer, available: int, scene: Scene) -> Condition:
+def _available(infer: ModelInfer, available: int, waiting: Mapping[int, list[str]]) -> Condition:
     replicas = infer.spec.replicas
     message = f"{available} of {counted(replicas, 'group')} ready"
-    if scene.waiting:
-        waiting = [f"group {number} ({', '.join(lacks)})" for number, lacks in scene.waiting.items()]
-        message += f"; waiting for their minimum: {listed(waiting)}"
+    if waiting:
+        lacking = [f"group {number} ({', '.join(lacks)})" for number, lacks in waiting.items()]
+        message += f"; waiting for their minimum: {listed(lacking)}"
     if available >= replicas:
         return condition("Available", True, "AllGroupsReady" if replicas else "ScaledToZero", message)
     return condition("Available", False, "GroupsNotReady", message)
@@ -154,9 +155,15 @@ def _updating(infer: ModelInfer, turnover: Turnover, updated_groups: int) -> Con
     return condition("UpdateInProgress", True, "Replacing", message)
 
 
-def _degraded(infer: ModelInfer, recovery: Recovered) -> Condition:
-    if not recovery.hopeless:
-        return condition("Degraded", False, "Recovering" if recovery.waits_s else "Well")
+def _degraded(infer: ModelInfer, recovery: Recovered, staying: set[Instance]) -> Condition:
+    """Of what stays: what the plan takes away troubles nobody any more."""
+    hopeless = _with_some_of(staying, recovery.hopeless)
+    if not hopeless:
+        return condition("Degraded", False, "Recovering" if _with_some_of(staying, recovery.kept) else "Well")
     budget = counted(infer.spec.recovery.budget or 0, "time")
-    message = f"{listed(recovery.hopeless)} failed {budget} in a row and is left as it is: see its pods' logs"
+    message = f"{listed(hopeless)} failed {budget} in a row and is left as it is: see its pods' logs"
     return condition("Degraded", True, "CrashLoop", message)
+
+
+def _with_some_of(staying: set[Instance], units: Mapping[str, set[Place]]) -> list[str]:
+    return [unit for unit, failed in units.items() if any(place.of in staying for place in failed)]

@@ -85,6 +85,18 @@ class Templates:
             self._hashes[key] = role_revision_of(self._blueprints[revision], self._roles[revision][role])
         return self._hashes[key]
 
+    def is_former(self, revision: str, role: str | None = None) -> bool:
+        """Do its Pods, or those of the role, differ from the present ones?"""
+        if revision == self.update:
+            return False
+        names = self._roles[revision].keys() | self._roles[self.update].keys() if role is None else {role}
+        return any(not self._is_alike(revision, name) for name in names)
+
+    def _is_alike(self, revision: str, role: str) -> bool:
+        if role not in self._roles[revision] or role not in self._roles[self.update]:
+            return False
+        return self.role_revision(revision, role) == self.role_revision(self.update, role)
+
     def to_keep(self) -> ControllerRevision | None:
         """The record of the present template, where it is missing or not the last one."""
         last = self.kept[-1].revision if self.kept else 0

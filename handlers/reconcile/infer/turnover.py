@@ -48,14 +48,24 @@ class Turn:
         groups = balance(units.values(), replicas, bounds if by_group else Bounds())
         result.retired_groups = set(groups.retired)
         result.staying_groups = {n for n, unit in units.items() if not unit.leaves} - result.retired_groups
-        result.ready_groups = sum(units[number].is_ready for number in result.staying_groups)
-        result.outdated += sum(units[number].is_outdated for number in result.staying_groups)
         for number in sorted(result.staying_groups):
             self._roles(number)
+        left = [self._left(units[number]) for number in result.staying_groups]
+        result.ready_groups = sum(unit.is_ready and not unit.leaves for unit in left)
+        result.outdated += sum(unit.is_outdated and not unit.leaves for unit in left)
         for number in groups.made:
             revision = self._revision_of_new(number, bounds) if by_group else self._templates.update
+            result.outdated += by_group and self._templates.is_former(revision)
             self._want_group(number, revision)
         return result
+
+    def _left(self, group: Unit) -> Unit:
+        """As it is when the plan is done: without the instances that it takes away."""
+        gone = {one for one in self._leaving | self._result.retired if one.group == group.number}
+        if not gone:
+            return group
+        by_group = not self._strategy.by_role
+        return self._census.group_unit(group.number, replaced_whole=by_group, leaving=gone, gone=gone)
 
     def _roles(self, group: int) -> None:
         """Scales, and with a rollout by role replaces, the instances of a group that stays."""
@@ -87,9 +97,9 @@ class Turn:
             self._result.outdated += unit.is_outdated
             self._want(there.instance, self._revision_staying(there, unit, revision))
         for number in change.made:
-            self._want(
-                Instance(group, role.name, number), self._revision_of_new(number, bounds) if by_role else revision
-            )
+            origin = self._revision_of_new(number, bounds) if by_role else revision
+            self._result.outdated += by_role and self._templates.is_former(origin, role.name)
+            self._want(Instance(group, role.name, number), origin)
         return _has_more_to_replace(units.values(), change, bounds) or self._waits_for_new(units, change, role)
 
     def _waits_for_new(self, units: Mapping[int, Unit], change: Balance, role: Role) -> bool:
