@@ -57,6 +57,8 @@ class Beside:
         self._by_volcano = by_volcano
         self._services = {one.metadata.name: one for one in around.services if one.is_owned_by(infer)}
         self._groups = {one.metadata.name: one for one in around.pod_groups if one.is_owned_by(infer)}
+        has_workers = templates.any_role(lambda role: role.worker_replicas > 0)
+        self._has_any = by_volcano or has_workers or bool(self._services or self._groups)
         self._foreign_services = {one.metadata.name for one in around.services} - self._services.keys()
         self._foreign_groups = {one.metadata.name for one in around.pod_groups} - self._groups.keys()
 
@@ -69,6 +71,8 @@ class Beside:
 
     def companions(self, census: Census, turnover: Turnover, made: Iterable[Place]) -> Companions:
         """`made`: places whose Pods the plan makes."""
+        if not self._has_any:
+            return Companions()
         now = {place.of for place in made} | {present.instance for present in census.instances()}
         wanted = {place.of: revision for place, revision in turnover.wanted.items() if place.of in now}
         result = Companions()

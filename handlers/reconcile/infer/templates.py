@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -74,6 +74,10 @@ class Templates:
     def roles(self, revision: str) -> Mapping[str, Role]:
         """By name, with as many replicas as are wanted now."""
         return self._roles[revision]
+
+    def any_role(self, is_so: Callable[[Role], bool]) -> bool:
+        """Of any template, former ones too."""
+        return any(is_so(role) for roles in self._roles.values() for role in roles.values())
 
     def blueprint(self, revision: str) -> Blueprint:
         """With the replicas that were wanted then."""

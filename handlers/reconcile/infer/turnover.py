@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -50,7 +51,10 @@ class Turn:
         result.staying_groups = {n for n, unit in units.items() if not unit.leaves} - result.retired_groups
         for number in sorted(result.staying_groups):
             self._roles(number)
-        left = [self._left(units[number]) for number in result.staying_groups]
+        gone = defaultdict[int, set[Instance]](set)
+        for one in self._leaving | result.retired:
+            gone[one.group].add(one)
+        left = [self._left(units[number], gone.get(number)) for number in result.staying_groups]
         result.ready_groups = sum(unit.is_ready and not unit.leaves for unit in left)
         result.outdated += sum(unit.is_outdated and not unit.leaves for unit in left)
         for number in groups.made:
@@ -59,10 +63,9 @@ class Turn:
             self._want_group(number, revision)
         return result
 
-    def _left(self, group: Unit) -> Unit:
+    def _left(self, group: Unit, gone: set[Instance] | None) -> Unit:
         """As it is when the plan is done: without the instances that it takes away."""
-        gone = {one for one in self._leaving | self._result.retired if one.group == group.number}
-        if not gone:
+        if gone is None:
             return group
         by_group = not self._strategy.by_role
         return self._census.group_unit(group.number, replaced_whole=by_group, leaving=gone, gone=gone)
