@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint, EntryPoints
 from typing import Any
 
@@ -13,8 +14,10 @@ from matrixinfer.handlers.api.podplugins import NoConfig
 from matrixinfer.handlers.errors import BadPodPlugin
 from matrixinfer.handlers.reconcile.podplugins import registry
 from matrixinfer.handlers.reconcile.podplugins.port import Factory, PodContext
+from support.checkout import ROOT
 from support.rolling import Rolling, role
 
+PAGE = (ROOT / "docs/groups.md").read_text()
 LWS = "leaderworkerset.sigs.k8s.io/"
 
 
@@ -185,3 +188,21 @@ def test_what_cannot_be_used_is_named(monkeypatch, value, told):
     give(monkeypatch, value)
     with pytest.raises(BadPodPlugin, match=f"entry point 'mine' .*{told}"):
         registry.installed()
+
+
+def test_the_page_has_a_row_for_each_and_what_it_can_be_told():
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \|.*\|([^|]*)\|$", PAGE, re.MULTILINE))
+    fields = {name: factory.config.model_fields for (_, name), factory in registry.BUILT_IN.items()}
+    assert {name: cell.strip() for name, cell in rows.items()} == {
+        name: ", ".join(f"`{field}`" for field in known) for name, known in fields.items()
+    }
+
+
+def test_the_example_of_the_page_changes_pods():
+    (example,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    written: dict[str, Any] = {}  # Any: what a page defines
+    exec(example, written)
+    it = Rolling(replicas=1, plugins=[{"name": "mine", "type": "Installed", "config": {"tier": "silver"}}])
+    it.world.plugins = {("Installed", "mine"): written["MINE"]}
+    it.settle()
+    assert it.pods()[0].metadata.labels["tier"] == "silver"
