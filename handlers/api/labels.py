@@ -25,5 +25,8 @@ DRAIN_SINCE = PREFIX + "drain-since"
 GANG = PREFIX + "gang"
 """Annotation of a Pod, `waiting`: it gets no requests, however ready it is, until its group has its minimum."""
 WAITING = "waiting"
+SAID = PREFIX + "said"
+"""Annotation of a PodGroup: a hash of what was last asked for. Volcano fills in what is not said, so that a comparison
+does not tell what we no longer say."""
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """Annotation by which people say what to keep: where some must go, those of the lowest cost go first."""

@@ -16,7 +16,7 @@ from matrixinfer.handlers.api.podgroup import GROUP_NAME, PodGroup
 from matrixinfer.handlers.api.service import HEADLESS, Service, ServiceSpec
 from matrixinfer.handlers.reconcile.infer.census import Census
 from matrixinfer.handlers.reconcile.infer.places import Instance, Place, name_at
-from matrixinfer.handlers.reconcile.infer.podgroups import group_name, pod_group
+from matrixinfer.handlers.reconcile.infer.podgroups import group_name, is_due, pod_group
 from matrixinfer.handlers.reconcile.infer.templates import Templates
 from matrixinfer.handlers.reconcile.infer.turnover import Turnover
 from matrixinfer.handlers.reconcile.plan import differs
@@ -76,12 +76,15 @@ class Beside:
         now = {place.of for place in made} | {present.instance for present in census.instances()}
         wanted = {place.of: revision for place, revision in turnover.wanted.items() if place.of in now}
         result = Companions()
-        for one in (*self._wanted_services(wanted), *self._wanted_groups(census, turnover, wanted)):
-            own = self._services if isinstance(one, Service) else self._groups
-            present = own.get(one.metadata.name)
-            if present is None or (not present.is_terminating and differs(one, present)):
-                result.applies.append(one)
-        result.deletes = [*self._idle_services(now, turnover), *self._idle_groups(census, turnover)]
+        for service in self._wanted_services(wanted):
+            there = self._services.get(service.metadata.name)
+            if there is None or (not there.is_terminating and differs(service, there)):
+                result.applies.append(service)
+        for group in self._wanted_groups(wanted):
+            present = self._groups.get(group.metadata.name)
+            if present is None or (not present.is_terminating and is_due(group, present)):
+                result.applies.append(group)
+        result.deletes = [*self._idle_services(census, turnover), *self._idle_groups(census, turnover)]
         return result
 
     def _wanted_services(self, wanted: dict[Instance, str]) -> Iterator[Service]:
@@ -91,7 +94,7 @@ class Beside:
             if role is not None and role.worker_replicas and name not in self._foreign_services:
                 yield _service(self._infer, instance, name)
 
-    def _wanted_groups(self, census: Census, turnover: Turnover, wanted: dict[Instance, str]) -> Iterator[PodGroup]:
+    def _wanted_groups(self, wanted: dict[Instance, str]) -> Iterator[PodGroup]:
         """While a group goes over to another template instance by instance, the new one counts."""
         if not self._by_volcano:
             return
@@ -102,11 +105,16 @@ class Beside:
             name = group_name(self._infer, number)
             if name not in self._foreign_groups:
                 revision = self._templates.update if self._templates.update in known else min(known)
-                roles = self._templates.roles(revision)
-                yield pod_group(self._infer, number, roles, self._groups.get(name))
+                yield pod_group(self._infer, number, self._templates.roles(revision))
 
-    def _idle_services(self, now: set[Instance], turnover: Turnover) -> Iterator[Service]:
-        needed = {service_name(self._infer, instance) for instance in now | {place.of for place in turnover.wanted}}
+    def _idle_services(self, census: Census, turnover: Turnover) -> Iterator[Service]:
+        """Pods that were made below a Service keep it, whatever the template says now."""
+        needed = {pod.spec.subdomain for present in census.instances() for pod in present.pods.values()}
+        needed |= {
+            service_name(self._infer, place.of)
+            for place, revision in turnover.wanted.items()
+            if self._templates.roles(revision)[place.role].worker_replicas
+        }
         yield from (one for name, one in self._services.items() if name not in needed and not one.is_terminating)
 
     def _idle_groups(self, census: Census, turnover: Turnover) -> Iterator[PodGroup]:

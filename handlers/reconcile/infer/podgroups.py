@@ -14,6 +14,8 @@ from matrixinfer.handlers.api.podgroup import QUEUE, SCHEDULER, PodGroup, PodGro
 from matrixinfer.handlers.api.quantities import total
 from matrixinfer.handlers.api.spread import LabelSelector
 from matrixinfer.handlers.reconcile.infer.gang import least
+from matrixinfer.handlers.reconcile.infer.templates import hashed
+from matrixinfer.handlers.reconcile.plan import has_all
 
 Roles = Mapping[str, Role]
 
@@ -27,24 +29,30 @@ def group_name(infer: ModelInfer, group: int) -> str:
     return f"{infer.metadata.name}-{group}"
 
 
-def pod_group(infer: ModelInfer, group: int, roles: Roles, present: PodGroup | None) -> PodGroup:
-    """`roles`: those of the template that the group lives by. Where no queue is asked for, the one stays that Volcano
-    chose."""
+def is_due(wanted: PodGroup, present: PodGroup) -> bool:
+    """Volcano fills in what is not said, such as a queue: that is left as it is."""
+    return not has_all(present.to_json(), wanted.to_json())
+
+
+def pod_group(infer: ModelInfer, group: int, roles: Roles) -> PodGroup:
+    """`roles`: those of the template that the group lives by."""
     topology = infer.spec.template.network_topology
+    spec = PodGroupSpec(
+        min_member=sum(_pods(role) * least(infer, role) for role in roles.values()),
+        min_resources=_resources(infer, roles.values()),
+        queue=infer.metadata.annotations.get(QUEUE, ""),
+        network_topology=topology.group_policy if topology is not None else None,
+        sub_group_policy=_sub_groups(infer, roles.values(), topology.role_policy if topology is not None else None),
+    )
     return PodGroup(
         metadata=Metadata(
             name=group_name(infer, group),
             namespace=infer.metadata.namespace,
             labels={labels.MODELINFER: infer.metadata.name, labels.GROUP_INDEX: str(group)},
+            annotations={labels.SAID: hashed(spec.model_dump(mode="json", exclude_defaults=True))},
             owner_references=(owned_by(infer),),
         ),
-        spec=PodGroupSpec(
-            min_member=sum(_pods(role) * least(infer, role) for role in roles.values()),
-            min_resources=_resources(infer, roles.values()),
-            queue=infer.metadata.annotations.get(QUEUE, "") or (present.spec.queue if present is not None else ""),
-            network_topology=topology.group_policy if topology is not None else None,
-            sub_group_policy=_sub_groups(infer, roles.values(), topology.role_policy if topology is not None else None),
-        ),
+        spec=spec,
     )
 
 

@@ -29,7 +29,7 @@ def revision_of(blueprint: Blueprint) -> str:
     body = around.pop("template")
     for role in body["roles"]:
         role.pop("replicas", None)
-    return _hashed(body | around)
+    return hashed(body | around)
 
 
 def role_revision_of(blueprint: Blueprint, role: Role) -> str:
@@ -40,7 +40,7 @@ def role_revision_of(blueprint: Blueprint, role: Role) -> str:
     around |= {"plugins": own, "networkTopology": topology}
     body = role.model_dump(mode="json", exclude_defaults=True)
     body.pop("replicas", None)
-    return _hashed(body | {name: value for name, value in around.items() if value})
+    return hashed(body | {name: value for name, value in around.items() if value})
 
 
 def _content(blueprint: Blueprint) -> dict[str, Any]:
@@ -141,5 +141,5 @@ def revision_named(infer: ModelInfer, record: ControllerRevision) -> str:
     return record.metadata.name.removeprefix(f"{infer.metadata.name}-")
 
 
-def _hashed(body: object) -> str:
+def hashed(body: object) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:10]

@@ -8,7 +8,7 @@ import pytest
 
 from matrixinfer.handlers.api.meta import Metadata
 from matrixinfer.handlers.api.pod import Pod
-from matrixinfer.handlers.api.podgroup import PodGroup
+from matrixinfer.handlers.api.podgroup import PodGroup, PodGroupSpec
 from matrixinfer.handlers.api.service import Service
 from support.rolling import Rolling, role
 
@@ -77,6 +77,17 @@ def test_a_service_goes_when_its_instance_is_gone_and_comes_again_when_somebody_
     it.world.remove(Service, "i-0-decode-0-0")
     it.look()
     assert it.world.names(Service) == ["i-0-decode-0-0"]
+
+
+def test_an_instance_that_has_no_workers_any_more_loses_its_name_with_its_last_pod_below_it():
+    it = Rolling(replicas=1, roles=SPLIT)
+    it.settle()
+    it.write(roles=[role("prefill", replicas=2), role("decode")])
+    it.look()
+    assert it.world.names(Service) == ["i-0-decode-0-0"]
+    it.settle()
+    assert it.names() == ["i-0-decode-0-0", "i-0-prefill-0-0", "i-0-prefill-1-0"]
+    assert it.world.names(Service) == []
 
 
 def test_a_service_that_somebody_changed_is_put_right():
@@ -148,11 +159,23 @@ def test_a_minimum_below_the_whole_and_topology_make_sub_groups():
     }
 
 
-def test_the_queue_is_the_annotations_or_stays_as_volcano_chose_it():
-    it = on_volcano(replicas=1)
+def filled_in(it: Rolling) -> None:
+    """As Volcano does with what is not said."""
     present = it.world.one(PodGroup, "i-0")
-    it.world.put(present.model_copy(update={"spec": present.spec.model_copy(update={"queue": "default"})}))
+    tier = {"networkTopology": {"highestTierAllowed": 1}}
+    spec = PodGroupSpec.model_validate(present.spec.model_dump(by_alias=True) | {"queue": "default"} | tier)
+    it.world.put(present.model_copy(update={"spec": spec}))
+
+
+def test_what_volcano_fills_in_stays_until_something_else_is_said():
+    topology = {"groupPolicy": {}}
+    it = on_volcano(replicas=1, template={"roles": [role()], "networkTopology": topology})
+    filled_in(it)
     assert it.world.decide(it.infer).is_empty
+    it.write(template={"roles": [role()]})
+    it.settle()
+    assert group(it) == {"minMember": 1}
+    filled_in(it)
     infer = it.infer
     marked = infer.metadata.model_copy(update={"annotations": {"scheduling.volcano.sh/queue-name": "gold"}})
     it.world.put(infer.model_copy(update={"metadata": marked}))
