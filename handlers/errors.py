@@ -2,6 +2,7 @@
 
 HandlerError
 ├── BadManifest     what a person wrote cannot be accepted; `problems` says each thing that is wrong, and where
+├── BadPodPlugin    a plug-in that shall change Pods is not there, cannot be loaded, or fails
 └── ClusterError
     ├── NotFound    the object to change is not there
     ├── Conflicted  the object is another one than the caller meant, or is being deleted
@@ -23,6 +24,10 @@ class BadManifest(HandlerError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = list(problems)
+
+
+class BadPodPlugin(HandlerError):
+    """A plug-in that shall change Pods is not there, does not understand what it is told, or fails."""
 
 
 class ClusterError(HandlerError):

@@ -18,6 +18,7 @@ from matrixinfer.handlers.errors import HandlerError
 from matrixinfer.handlers.reconcile.consume import reconcile_app
 from matrixinfer.handlers.reconcile.loads import LoadWatch, look_at_leaving
 from matrixinfer.handlers.reconcile.loop import Loop
+from matrixinfer.handlers.reconcile.podplugins.registry import installed
 from matrixinfer.handlers.reconcile.suspicions import SuspicionWatch
 from matrixinfer.handlers.reconcile.watch import Watcher
 from matrixinfer.handlers.settings import HandlersSettings
@@ -49,7 +50,9 @@ async def _control_plane(settings: HandlersSettings, bus: Bus, bus_settings: Bus
         suspicions = SuspicionWatch(bus, watcher.look_at, watcher.look_at_everything)
         loads = LoadWatch(bus, functools.partial(look_at_leaving, cluster, watcher.look_at))
         serving = bus.store("SERVING")
-        loop = Loop(cluster, serving, bus.clock, suspicions.of, loads.of, platform=settings.platform)
+        loop = Loop(
+            cluster, serving, bus.clock, suspicions.of, loads.of, platform=settings.platform, plugins=installed()
+        )
         jobs["reconcile watch"] = watcher.run()
         jobs["suspicion watch"] = suspicions.run()
         jobs["load watch"] = loads.run()

@@ -10,6 +10,7 @@ from pydantic import Field
 from matrixinfer.handlers.api.kubernetes import IntOrText, Passed
 from matrixinfer.handlers.api.meta import DnsLabel, Flag, Part, Whole
 from matrixinfer.handlers.api.patterns import FIELD_PATH, FOR_A_PROCESS, VARIABLE
+from matrixinfer.handlers.api.quantities import Quantity
 
 ProcessText = Annotated[str, Field(pattern=FOR_A_PROCESS)]
 """A word of a command line, a value of the environment, a folder."""
@@ -118,8 +119,8 @@ class ContainerPort(Part):
 class ResourceRequirements(Part):
     """Of one container; names as Kubernetes has them, e.g. `cpu`, `memory`, `nvidia.com/gpu`."""
 
-    limits: dict[str, IntOrText] = Field(default={})
-    requests: dict[str, IntOrText] = Field(default={})
+    limits: dict[str, Quantity] = Field(default={})
+    requests: dict[str, Quantity] = Field(default={})
     claims: tuple[Passed, ...] = ()
 
 

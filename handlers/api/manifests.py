@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from matrixinfer.handlers.api.documents import documents
 from matrixinfer.handlers.api.meta import DEFAULT_NAMESPACE, Resource
 from matrixinfer.handlers.api.registry import KINDS, Kind
-from matrixinfer.handlers.api.sentences import expectation, shown
+from matrixinfer.handlers.api.sentences import sentence, shown
 from matrixinfer.handlers.errors import BadManifest
 
 _FILLED_BY_THE_CLUSTER = (
@@ -92,14 +92,10 @@ def _is_echo(detail: ErrorDetails) -> bool:
 
 def _sentence(kind: Kind, detail: ErrorDetails) -> str:
     path = _path(detail["loc"])
+    text = sentence(detail)
     if detail["type"] == "extra_forbidden":
-        return f"{path}: unknown field{_suggestion(kind, str(detail['loc'][-1]))}"
-    if detail["type"] == "missing":
-        return f"{path}: missing"
-    if detail["type"] == "value_error":
-        message = detail["msg"].removeprefix("Value error, ")
-        return f"{path}: {message}" if path else message
-    return f"{path}: {expectation(detail)}, got {shown(detail['input'])}"
+        text += _suggestion(kind, str(detail["loc"][-1]))
+    return f"{path}: {text}" if path else text
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -8,11 +8,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from matrixinfer.handlers.api.durations import Duration
+from matrixinfer.handlers.api.gang import GangPolicy, NetworkTopologies
 from matrixinfer.handlers.api.meta import Condition, Labels, Part, Resource, Whole
 from matrixinfer.handlers.api.patterns import ROLE_NAME
+from matrixinfer.handlers.api.podplugins import PodPlugin
 from matrixinfer.handlers.api.podspec import PodSpec
 from matrixinfer.handlers.api.rollout import Recovery, RolloutStrategy, resolved
 from matrixinfer.handlers.api.rules import Rule
+from matrixinfer.handlers.api.spread import TopologySpreadConstraint
 
 LONGEST_POD_NAME = 63
 MOST_PODS = 2000
@@ -67,9 +70,27 @@ class Role(Part):
 
 
 class InferGroupTemplate(Part):
-    RULES = (Rule("self.roles.all(a, self.roles.exists_one(b, b.name == a.name))", "roles must have different names"),)
+    RULES = (
+        Rule("self.roles.all(a, self.roles.exists_one(b, b.name == a.name))", "roles must have different names"),
+        Rule(
+            "!has(self.gangPolicy) || !has(self.gangPolicy.minRoleReplicas) || self.gangPolicy.minRoleReplicas.all(n,"
+            " self.roles.exists(r, r.name == n && self.gangPolicy.minRoleReplicas[n] <= r.replicas))",
+            "gangPolicy.minRoleReplicas must name roles, each with at most its replicas",
+        ),
+    )
 
     roles: Annotated[tuple[Role, ...], Field(min_length=1, max_length=16)]
+
+    gang_policy: GangPolicy | None = None
+    """What a group needs before it serves. A change of it replaces nothing."""
+
+    network_topology: NetworkTopologies | None = None
+    """How near to each other its pods must be."""
+
+    restart_grace_period_seconds: Annotated[Whole, Field(ge=0)] = 0
+    """So long a pod whose container restarted may take to become ready again, before what belongs together is made
+    anew by `recoveryPolicy`. For instances of several pods; one that is alone recovers by itself in any case. A change
+    of it replaces nothing."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -79,12 +100,72 @@ class InferGroupTemplate(Part):
                 raise ValueError(f"roles must have different names, met {name!r} {names.count(name)} times")
         return self
 
+    @model_validator(mode="after")
+    def _gang_is_of_roles(self) -> Self:
+        most = {role.name: role.replicas for role in self.roles}
+        for name, least in (self.gang_policy.min_role_replicas if self.gang_policy else {}).items():
+            if least > most.get(name, -1):
+                known = ", ".join(f"{role}: {replicas}" for role, replicas in most.items())
+                raise ValueError(
+                    f"gangPolicy.minRoleReplicas must name roles, each with at most its replicas ({known}), "
+                    f"got {name}: {least}"
+                )
+        return self
 
-class ModelInferSpec(Part):
+
+class Blueprint(Part):
+    """All that pods are made from: a change of it is rolled out, and a ControllerRevision keeps it."""
+
+    RULES = (
+        Rule(
+            "!has(self.plugins) || self.plugins.all(p, !has(p.scope) || !has(p.scope.roles)"
+            " || p.scope.roles.all(n, self.template.roles.exists(r, r.name == n)))",
+            "scope.roles of a plugin must name roles of the template",
+        ),
+        Rule(
+            "!has(self.topologySpreadConstraints) || self.topologySpreadConstraints.all(a,"
+            " self.topologySpreadConstraints.exists_one(b,"
+            " b.topologyKey == a.topologyKey && b.whenUnsatisfiable == a.whenUnsatisfiable))",
+            "topologySpreadConstraints must differ in topologyKey or whenUnsatisfiable",
+        ),
+    )
+
+    template: InferGroupTemplate
+
+    scheduler_name: Annotated[str, Field(max_length=253)] = ""
+    """Who schedules the pods; empty: as their templates say, or the cluster's own. With `volcano` each group has a
+    PodGroup where the cluster knows that kind."""
+
+    plugins: Annotated[tuple[PodPlugin, ...], Field(max_length=16)] = ()
+    """Each changes the pods as they are made, one after the other."""
+
+    topology_spread_constraints: Annotated[tuple[TopologySpreadConstraint, ...], Field(max_length=8)] = ()
+    """For every pod; what its template says of the same `topologyKey` and `whenUnsatisfiable` comes before it."""
+
+    @model_validator(mode="after")
+    def _scopes_are_of_roles(self) -> Self:
+        known = {role.name for role in self.template.roles}
+        for plugin in self.plugins:
+            for name in plugin.scope.roles:
+                if name not in known:
+                    raise ValueError(
+                        f"scope.roles of a plugin must name roles of the template ({', '.join(sorted(known))}), "
+                        f"plugin {plugin.name} names {name!r}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _constraints_differ(self) -> Self:
+        met = [(one.topology_key, one.when_unsatisfiable) for one in self.topology_spread_constraints]
+        if len(set(met)) < len(met):
+            raise ValueError("topologySpreadConstraints must differ in topologyKey or whenUnsatisfiable")
+        return self
+
+
+class ModelInferSpec(Blueprint):
     replicas: Annotated[Whole, Field(ge=0)] = 1
     """Number of groups."""
 
-    template: InferGroupTemplate
     rollout_strategy: RolloutStrategy = RolloutStrategy()
     recovery_policy: RecoveryPolicy = RecoveryPolicy.ROLE
     recovery: Recovery = Recovery()
@@ -166,6 +247,10 @@ class ModelInfer(Resource):
             f"pods would have names of more than {LONGEST_POD_NAME} characters: choose shorter ones for the ModelInfer "
             "and its roles",
         ),
+        Rule(
+            "self.spec.template.roles.all(r, r.workerReplicas == 0) || self.metadata.name.matches('^[a-z]')",
+            "metadata.name must begin with a letter where a role has workers: their Services are named after it",
+        ),
     )
 
     kind: Literal["ModelInfer"] = "ModelInfer"
@@ -187,6 +272,16 @@ class ModelInfer(Resource):
                     f"a pod would be named {last!r} of {len(last)} characters; expected at most {LONGEST_POD_NAME} "
                     "without '.': choose shorter names for the ModelInfer and its roles"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _services_have_legal_names(self) -> Self:
+        """Kubernetes wants a letter first, of a Service only."""
+        has_workers = any(role.worker_replicas for role in self.spec.template.roles)
+        if has_workers and not self.metadata.name[0].isalpha():
+            raise ValueError(
+                "metadata.name must begin with a letter where a role has workers: their Services are named after it"
+            )
         return self
 
 

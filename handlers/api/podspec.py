@@ -10,6 +10,7 @@ from pydantic import Field
 from matrixinfer.handlers.api.container import Container, ProcessText
 from matrixinfer.handlers.api.kubernetes import IntOrText, Passed
 from matrixinfer.handlers.api.meta import DnsLabel, Flag, Part, Whole
+from matrixinfer.handlers.api.spread import TopologySpreadConstraint
 
 
 class EmptyDir(Part):
@@ -76,7 +77,7 @@ class PodSpec(Part):
     node_selector: dict[str, str] = Field(default={})
     affinity: Passed | None = None
     tolerations: tuple[Passed, ...] = ()
-    topology_spread_constraints: tuple[Passed, ...] = ()
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
     priority_class_name: str = ""
     priority: Whole | None = None
     preemption_policy: str = ""
@@ -103,6 +104,7 @@ class PodSpec(Part):
     # -- how it is found
     hostname: str = ""
     subdomain: str = ""
+    """With the hostname and a headless Service of this name, the Pod is found under `hostname.subdomain`."""
     hostname_override: str | None = None
     set_hostname_as_fqdn: Flag | None = None
     host_network: Flag = False

@@ -12,6 +12,8 @@ from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.api.podgroup import PodGroup
+from matrixinfer.handlers.api.service import Service
 from matrixinfer.handlers.errors import BadManifest
 
 
@@ -42,6 +44,8 @@ KINDS: dict[str, Kind] = {
         Kind(ModelInfer, "modelinfers", ("mi",)),
         Kind(ControllerRevision, "controllerrevisions"),
         Kind(Pod, "pods", ("po",), is_graceful=True),
+        Kind(Service, "services", ("svc",)),
+        Kind(PodGroup, "podgroups", ("pg",)),
         Kind(Event, "events", ("ev",)),
     )
 }

@@ -43,6 +43,17 @@ def expectation(detail: ErrorDetails) -> str:
     return detail["msg"][0].lower() + detail["msg"][1:]
 
 
+def sentence(detail: ErrorDetails) -> str:
+    """What is wrong with one field, without its name."""
+    if detail["type"] == "extra_forbidden":
+        return "unknown field"
+    if detail["type"] == "missing":
+        return "missing"
+    if detail["type"] == "value_error":
+        return detail["msg"].removeprefix("Value error, ")
+    return f"{expectation(detail)}, got {shown(detail['input'])}"
+
+
 def shown(value: object) -> str:
     """A value in a few words: never the whole of a large one."""
     if value is None:

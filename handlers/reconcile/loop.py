@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from matrixinfer.bus.clock import Clock
 from matrixinfer.bus.contracts import encode
@@ -22,12 +22,17 @@ from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
-from matrixinfer.handlers.cluster.port import Cluster
+from matrixinfer.handlers.api.podgroup import PodGroup
+from matrixinfer.handlers.api.service import Service
+from matrixinfer.handlers.cluster.port import Cluster, R
 from matrixinfer.handlers.errors import ClusterError, Conflicted, NotFound
 from matrixinfer.handlers.reconcile import model, modelinfer, modelroute, modelserver
 from matrixinfer.handlers.reconcile.backends.platform import Platform
 from matrixinfer.handlers.reconcile.infer.census import Loads
+from matrixinfer.handlers.reconcile.infer.companions import Around
 from matrixinfer.handlers.reconcile.plan import Plan
+from matrixinfer.handlers.reconcile.podplugins.port import Table
+from matrixinfer.handlers.reconcile.podplugins.registry import BUILT_IN
 from matrixinfer.handlers.reconcile.setbacks import FAILED, Setbacks, with_failure
 from matrixinfer.handlers.reconcile.triggers import Key
 
@@ -61,8 +66,10 @@ class Loop:
         loads_of: LoadsOf,
         *,
         platform: Platform,
+        plugins: Table = BUILT_IN,
     ) -> None:
         self._cluster = cluster
+        self._plugins = plugins
         self._serving = serving
         self._suspicions_of = suspicions_of
         self._loads_of = loads_of
@@ -126,15 +133,26 @@ class Loop:
         subject = self._cluster.get(ModelInfer, namespace, name)
         if subject is None or subject.is_terminating:
             return Plan()
-        mark = {labels.MODELINFER: name}
-        pods = {pod.key: pod for pod in self._cluster.list(Pod, namespace, mark)}
-        for wanted in modelinfer.possible_names(subject):
-            namesake = self._cluster.get(Pod, namespace, wanted)
-            if namesake is not None:
-                pods[namesake.key] = namesake
-        revisions = self._cluster.list(ControllerRevision, namespace, mark)
+        pods = self._own_and_namesakes(Pod, subject, modelinfer.possible_names(subject))
+        revisions = self._cluster.list(ControllerRevision, namespace, {labels.MODELINFER: name})
         loads = self._loads_of(namespace)
-        return modelinfer.decide(subject, pods.values(), revisions, loads, now=self._clock.now())
+        around = self._around(subject)
+        return modelinfer.decide(subject, pods, revisions, loads, now=self._clock.now(), around=around)
+
+    def _around(self, infer: ModelInfer) -> Around:
+        return Around(
+            services=tuple(self._own_and_namesakes(Service, infer, modelinfer.possible_services(infer))),
+            pod_groups=tuple(self._own_and_namesakes(PodGroup, infer, modelinfer.possible_groups(infer))),
+            serves_pod_groups=self._cluster.serves(PodGroup),
+            plugins=self._plugins,
+        )
+
+    def _own_and_namesakes(self, kind: type[R], infer: ModelInfer, names: Iterable[str]) -> list[R]:
+        """What has the label of the ModelInfer, and what has a name that it may want."""
+        namespace = infer.metadata.namespace
+        found = {one.key: one for one in self._cluster.list(kind, namespace, {labels.MODELINFER: infer.metadata.name})}
+        namesakes = (self._cluster.get(kind, namespace, name) for name in names)
+        return list((found | {one.key: one for one in namesakes if one is not None}).values())
 
     async def _decide_modelserver(self, namespace: str, name: str) -> Plan:
         entries = await self._entry(pool_key(namespace, name)) | await self._below(bucket_key("pod", namespace, name))

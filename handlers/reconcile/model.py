@@ -12,6 +12,7 @@ from matrixinfer.handlers.api.modelinfer import InferGroupTemplate, ModelInfer, 
 from matrixinfer.handlers.api.modelroute import ModelMatch, ModelRoute, ModelRouteSpec, RouteRule, TargetModel
 from matrixinfer.handlers.api.modelserver import KvConnector, ModelServer, ModelServerSpec, PdGroup, WorkloadSelector
 from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.reconcile.backends.bounds import wanted_replicas
 from matrixinfer.handlers.reconcile.backends.platform import Platform
 from matrixinfer.handlers.reconcile.backends.roles import roles_of
 from matrixinfer.handlers.reconcile.model_status import Key, status_of
@@ -66,18 +67,11 @@ def _infer(model: Model, backend: Backend, platform: Platform, present: Resource
     return ModelInfer(
         metadata=_metadata(model, model.child_name(backend), backend),
         spec=ModelInferSpec(
-            replicas=_replicas(backend, present),
+            replicas=wanted_replicas(backend, present if isinstance(present, ModelInfer) else None),
             template=InferGroupTemplate(roles=roles_of(model, backend, platform)),
             rollout_strategy=backend.rollout_strategy,
         ),
     )
-
-
-def _replicas(backend: Backend, present: Resource | None) -> int:
-    """Within the bounds, whoever scales decides: a policy, or a person."""
-    if backend.max_replicas is None or not isinstance(present, ModelInfer):
-        return backend.min_replicas
-    return min(max(present.spec.replicas, backend.min_replicas), backend.max_replicas)
 
 
 def _server(model: Model, backend: Backend) -> ModelServer:

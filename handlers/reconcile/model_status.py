@@ -14,6 +14,7 @@ from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.api.times import timestamp
+from matrixinfer.handlers.reconcile.backends.bounds import wanted_replicas
 from matrixinfer.handlers.reconcile.backends.weights import DOWNLOADER
 from matrixinfer.handlers.reconcile.plan import counted, listed
 from matrixinfer.handlers.reconcile.troubles import Trouble, trouble_of
@@ -59,14 +60,10 @@ def _infer(model: Model, backend: Backend, present: Mapping[Key, Resource]) -> M
     return infer if isinstance(infer, ModelInfer) and infer.is_owned_by(model) else None
 
 
-def _wanted(backend: Backend, infer: ModelInfer | None) -> int:
-    return backend.min_replicas if infer is None else infer.spec.replicas
-
-
 def _backend(backend: Backend, infer: ModelInfer | None, trouble: Trouble | None) -> BackendStatus:
     ready = infer.status.available_replicas if infer is not None else 0
     reason, message = trouble or ("", "")
-    if not reason and ready < _wanted(backend, infer):
+    if not reason and ready < wanted_replicas(backend, infer):
         reason = "Starting"
     return BackendStatus(name=backend.name, replicas=ready, reason=reason, message=message)
 
@@ -98,7 +95,7 @@ def _weights_ready(model: Model, infers: Mapping[str, ModelInfer | None], own: M
         f"backend {backend.name}: {_loading(own[backend.name])}"
         for backend in model.spec.backends
         if backend.type in NEEDS_WEIGHTS
-        and _wanted(backend, infers[backend.name])
+        and wanted_replicas(backend, infers[backend.name])
         and not any(map(_has_weights, own[backend.name]))
     ]
     if waiting:
@@ -130,7 +127,7 @@ def _available(
     if accepted is not None and accepted.status == "False":
         return condition("Available", False, accepted.reason, accepted.message)
     ready = {status.name: status.replicas for status in backends}
-    wanted = {backend.name: _wanted(backend, infers[backend.name]) for backend in model.spec.backends}
+    wanted = {backend.name: wanted_replicas(backend, infers[backend.name]) for backend in model.spec.backends}
     text = "; ".join(f"backend {name}: {ready[name]} of {wanted[name]} replicas ready" for name in wanted)
     if any(ready.values()):
         return condition("Available", True, "Serving", text)

@@ -54,6 +54,17 @@ def differs(wanted: Resource, present: Resource) -> bool:
     return _applied_part(wanted) != _applied_part(present)
 
 
+def has_all(present: object, wanted: object) -> bool:
+    """Is all that is `wanted` there, whatever else is? Both as JSON."""
+    if isinstance(wanted, dict):
+        return isinstance(present, dict) and all(has_all(present.get(name), value) for name, value in wanted.items())
+    if isinstance(wanted, list):
+        if not isinstance(present, list) or len(present) != len(wanted):
+            return False
+        return all(has_all(one, other) for one, other in zip(present, wanted, strict=True))
+    return present == wanted
+
+
 def _applied_part(resource: Resource) -> dict[str, object]:
     body = resource.to_json()
     metadata = body["metadata"]

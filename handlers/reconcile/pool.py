@@ -27,7 +27,7 @@ from matrixinfer.handlers.api.durations import seconds
 from matrixinfer.handlers.api.engines import BackendType
 from matrixinfer.handlers.api.modelserver import ModelServer, PdGroup
 from matrixinfer.handlers.api.pod import Pod
-from matrixinfer.handlers.reconcile.infer.census import is_leaving
+from matrixinfer.handlers.reconcile.infer.census import is_leaving, waits_for_gang
 from matrixinfer.handlers.reconcile.plan import Contract
 from matrixinfer.handlers.reconcile.shards import spread
 
@@ -46,7 +46,7 @@ def contracts(server: ModelServer, own: Iterable[Pod], serving: Mapping[str, byt
 
 
 def takes_requests(pod: Pod) -> bool:
-    return pod.is_ready and not pod.is_terminating and is_entry(pod)
+    return pod.is_ready and not pod.is_terminating and is_entry(pod) and not waits_for_gang(pod)
 
 
 def is_entry(pod: Pod) -> bool:

@@ -10,7 +10,10 @@ from matrixinfer.handlers.api.meta import Resource
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.api.podgroup import PodGroup
+from matrixinfer.handlers.api.service import Service
 from matrixinfer.handlers.cluster.port import ObjectChange
+from matrixinfer.handlers.reconcile.plan import differs
 
 RECONCILED = ("Model", "ModelInfer", "ModelServer", "ModelRoute")
 
@@ -23,17 +26,25 @@ class Key(NamedTuple):
 
 def concerned(change: ObjectChange) -> set[Key]:
     """The object itself and its owner, of a Model's Pod the Model too: it tells what is wrong with them. A change of
-    the status alone concerns these only."""
+    the status alone concerns these only, or nobody."""
     newest = change.newest
     keys: set[Key] = set()
     if newest.kind in RECONCILED and is_more_than_status(change):
         keys.add(Key(*newest.key))
     owner = newest.owner()
-    if owner is not None and owner.kind in RECONCILED:
+    if owner is not None and owner.kind in RECONCILED and not _is_others_business(change):
         keys.add(Key(owner.kind, newest.metadata.namespace, owner.name))
     if isinstance(newest, Pod) and labels.MODEL in newest.metadata.labels:
         keys.add(Key("Model", newest.metadata.namespace, newest.metadata.labels[labels.MODEL]))
     return keys
+
+
+def _is_others_business(change: ObjectChange) -> bool:
+    """What is made for other controllers has a status that nobody here reads, and some no generation."""
+    before, after = change.before, change.after
+    if not isinstance(after, Service | PodGroup) or before is None:
+        return False
+    return not differs(after, before)
 
 
 def concerned_by_name_or_label(

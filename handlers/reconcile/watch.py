@@ -16,6 +16,8 @@ from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.api.podgroup import PodGroup
+from matrixinfer.handlers.api.service import Service
 from matrixinfer.handlers.cluster.port import Cluster, ObjectChange
 from matrixinfer.handlers.reconcile.plan import listed
 from matrixinfer.handlers.reconcile.triggers import Key, concerned, concerned_by_name_or_label, is_more_than_status
@@ -73,7 +75,7 @@ class Watcher:
         self._resync_due.set()
 
     async def _listen(self) -> None:
-        async for change in self._cluster.watch([*_RECONCILED, Pod]):
+        async for change in self._cluster.watch([*_RECONCILED, Pod, Service, PodGroup]):
             for key in concerned(change) | self._concerned_too(change):
                 self._remember(key, _change_id(change))
 

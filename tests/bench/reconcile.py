@@ -11,8 +11,11 @@ from rich.table import Table
 
 from matrixinfer.handlers.api.controllerrevision import ControllerRevision
 from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.api.podgroup import SCHEDULER, PodGroup
+from matrixinfer.handlers.api.service import Service
 from matrixinfer.handlers.reconcile import modelinfer
-from support.rolling import Rolling
+from matrixinfer.handlers.reconcile.infer.companions import Around
+from support.rolling import Rolling, role
 
 BUDGET_MS = 50
 
@@ -21,22 +24,35 @@ def main(console: Console) -> None:
     table = Table(title="ModelInfers as they should be; CPU ms of one look")
     for title in ("", "one look", "of reading them", "budget"):
         table.add_column(title)
-    table.add_row("one with 256 pods", *_measured(256, 1, times=20), str(BUDGET_MS))
-    table.add_row("1,000 with one pod each", *_measured(1, 1000, times=1), "")
+    table.add_row("one with 256 pods", *_measured(Rolling(replicas=256), 1, times=20), str(BUDGET_MS))
+    table.add_row(
+        "one with 256 pods, Services, PodGroups, plug-ins", *_measured(_rich(64), 1, times=20), str(BUDGET_MS)
+    )
+    table.add_row("1,000 with one pod each", *_measured(Rolling(replicas=1), 1000, times=1), "")
     console.print(table)
 
 
-def _measured(pods: int, objects: int, *, times: int) -> tuple[str, str]:
+def _rich(groups: int) -> Rolling:
+    """Each with an entry and three workers, and with all that can stand around them."""
+    template = {"roles": [role(workers=3)], "gangPolicy": {}, "networkTopology": {"groupPolicy": {}}}
+    plugins = [{"name": "lws-standard-labels"}, {"name": "pod-metadata", "config": {"labels": {"team": "a"}}}]
+    it = Rolling(replicas=groups, template=template, plugins=plugins, schedulerName=SCHEDULER)
+    it.world.serves_pod_groups = True
+    return it
+
+
+def _measured(it: Rolling, objects: int, *, times: int) -> tuple[str, str]:
     """Milliseconds, and the ratio to reading the Pods alone."""
-    it = Rolling(replicas=pods)
     it.settle()
     infer, found = it.infer, it.pods()
     records = it.world.all(ControllerRevision)
+    around = Around(tuple(it.world.all(Service)), tuple(it.world.all(PodGroup)), it.world.serves_pod_groups)
     bodies = [json.dumps(pod.to_json()) for pod in found]
 
     def look() -> None:
         for _ in range(objects):
-            assert modelinfer.decide(infer, found, records, it.world.loads, now=it.world.now).is_empty
+            plan = modelinfer.decide(infer, found, records, it.world.loads, now=it.world.now, around=around)
+            assert plan.is_empty
 
     def read() -> None:
         for _ in range(objects):

@@ -3,113 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import pytest
 import yaml
 
 from matrixinfer.bus.background import end
-from matrixinfer.bus.bus import Bus
-from matrixinfer.bus.clock import SystemClock
 from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.serving import PoolPod
-from matrixinfer.bus.memory import MemoryBroker
-from matrixinfer.bus.settings import BusSettings
-from matrixinfer.handlers.main import serve
-from matrixinfer.handlers.settings import HandlersSettings
 from support.eventually import eventually
-from support.idle_agents import speak_for_idle_agents
 from support.kube import ControlPlane
-from support.kubelet import Kubelet
+from support.kube_house import RESYNC_S, House, running
 
 EXAMPLE = yaml.safe_load((Path(__file__).parents[2] / "examples" / "simulated.yaml").read_text())
 MODELS = "/apis/matrixinfer.ai/v1alpha1/namespaces/default/models"
 SLOW_S = 30.0
-RESYNC_S = 0.5
-REQUESTS = re.compile(r"^apiserver_request_total\{(.*)\} (\d+)$", re.MULTILINE)
-
-
-class House:
-    """Two handlers processes as tasks, on one bus and one API server."""
-
-    def __init__(self, plane: ControlPlane, bus: Bus, kubelet: Kubelet) -> None:
-        self.plane = plane
-        self.bus = bus
-        self.kubelet = kubelet
-
-    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        return await asyncio.to_thread(self.plane.ask, method, path, body)
-
-    async def replace_spec(self, path: str, spec: dict[str, Any]) -> None:
-        """As an editor does: with the version that was read, again when somebody else was faster."""
-        while True:
-            try:
-                await self.ask("PUT", path, await self.ask("GET", path) | {"spec": spec})
-            except HTTPError as error:
-                if error.code != 409:
-                    raise
-                continue
-            return
-
-    async def requests(self) -> Counter[str]:
-        """What the API server was ever asked about our kinds and Pods, by verb and resource, watches apart."""
-        counted: Counter[str] = Counter()
-        ports = [self.plane.port, *([self.plane.crd_port] if self.plane.knows_cel else [])]
-        for port in ports:
-            metrics = await asyncio.to_thread(self.plane.ask, "GET", "/metrics", port=port)
-            for labels, count in REQUESTS.findall(metrics["text"]):
-                found = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-                is_ours = found["group"] == "matrixinfer.ai" or found["resource"] in ("pods", "events")
-                if is_ours and found["verb"] != "WATCH":
-                    counted[f"{found['verb']} {found['resource']}"] += int(float(count))
-        return counted
-
-    async def pods(self) -> list[str]:
-        found = await self.ask("GET", "/api/v1/namespaces/default/pods")
-        return sorted(pod["metadata"]["name"] for pod in found["items"])
-
-    async def pool(self) -> list[str]:
-        entries = await self.bus.store("SERVING").entries("pod")
-        return sorted(decode(entry.value, PoolPod).pod for entry in entries.values())
-
-    async def serves(self, count: int) -> bool:
-        pods = await self.pods()
-        return len(pods) == count and await self.pool() == pods
-
-    async def is_empty(self) -> bool:
-        kinds = ("models", "modelservers", "modelroutes", "modelinfers")
-        lists = [await self.ask("GET", f"/apis/matrixinfer.ai/v1alpha1/{kind}") for kind in kinds]
-        left = [found for one in lists for found in one["items"]]
-        return not left and not await self.pods() and not await self.bus.store("SERVING").entries()
 
 
 @pytest.fixture
 async def house(control_plane: ControlPlane) -> AsyncIterator[House]:
-    await asyncio.to_thread(control_plane.empty)
-    config = str(control_plane.kubeconfig)
-    settings = HandlersSettings(
-        roles=frozenset({"reconcile"}), cluster="kubernetes", kubeconfig=config, resync_s=RESYNC_S
-    )
-    broker, stop = MemoryBroker(SystemClock()), asyncio.Event()
-    kubelet = Kubelet(config)
-    pretending = asyncio.create_task(kubelet.run())
-    agents = asyncio.create_task(speak_for_idle_agents(broker.connect()))
-    processes = [asyncio.create_task(serve(settings, broker.connect(), BusSettings(), stop)) for _ in range(2)]
-    try:
-        yield House(control_plane, broker.connect(), kubelet)
-        assert not any(task.done() for task in (pretending, agents, *processes))
-    finally:
-        stop.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*processes)
-        await end([pretending, agents])
+    async with running(control_plane) as house:
+        yield house
 
 
 async def test_a_model_is_served_scaled_and_leaves_nothing_behind(house):

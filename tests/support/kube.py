@@ -7,6 +7,7 @@ Without those programs `missing()` says what is lacking, and the tests that need
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -85,10 +86,10 @@ class ControlPlane:
         if self.knows_cel:
             self._start_crd_server()
         for crd in crds:
-            port = self.crd_port if self.knows_cel else self.port
-            self.ask("POST", f"/apis/apiextensions.k8s.io/v1/{RESOURCES}", crd, port=port)
+            self.ask("POST", f"/apis/apiextensions.k8s.io/v1/{RESOURCES}", crd, port=self._crd_port)
         if self.knows_cel:
-            self._put_behind_the_aggregator()
+            self._make_the_way_to_the_crd_server()
+            self._put_behind_the_aggregator(GROUP, VERSION)
         self._until_answers(SERVED)
         self._start_manager()
         for namespace in NAMESPACES[1:]:
@@ -133,11 +134,46 @@ class ControlPlane:
         for namespace in NAMESPACES:
             for kind in KINDS.values():
                 path = collection_path(kind, namespace)
-                self.ask("DELETE", f"{path}?gracePeriodSeconds=0")
+                for name in self._names(path):
+                    with contextlib.suppress(urllib.error.HTTPError):  # its owner went before, and it with it
+                        self.ask("DELETE", f"{path}/{name}?gracePeriodSeconds=0")
                 until(functools.partial(self._is_empty, path), f"{path} is empty")
 
     def _is_empty(self, path: str) -> bool:
-        return not self.ask("GET", path)["items"]
+        return not self._names(path)
+
+    def _names(self, path: str) -> list[str]:
+        """Of what is there; a kind that is not served has no objects, and the server's own Service is not counted."""
+        try:
+            found = self.ask("GET", path)["items"]
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            return []
+        return [one["metadata"]["name"] for one in found if one["metadata"]["name"] != "kubernetes"]
+
+    # -- kinds of others
+    def serve_kind(self, crd: Body) -> None:
+        """Until `forget_kind`."""
+        spec = crd["spec"]
+        (version,) = spec["versions"]
+        self.ask("POST", f"/apis/apiextensions.k8s.io/v1/{RESOURCES}", crd, port=self._crd_port)
+        if self.knows_cel:
+            self._put_behind_the_aggregator(spec["group"], version["name"])
+        self._until_answers(f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}")
+
+    def forget_kind(self, crd: Body) -> None:
+        """Its objects go with it."""
+        spec = crd["spec"]
+        path = f"/apis/apiextensions.k8s.io/v1/{RESOURCES}/{crd['metadata']['name']}"
+        self.ask("DELETE", path, port=self._crd_port)
+        if self.knows_cel:
+            name = f"{spec['versions'][0]['name']}.{spec['group']}"
+            self.ask("DELETE", f"/apis/apiregistration.k8s.io/v1/apiservices/{name}")
+
+    @property
+    def _crd_port(self) -> int:
+        return self.crd_port if self.knows_cel else self.port
 
     # -- talking to it
     def ask(self, method: str, path: str, body: Body | None = None, *, port: int | None = None) -> Body:
@@ -231,15 +267,17 @@ class ControlPlane:
             f"--controllers={CONTROLLERS}",
         )
 
-    def _put_behind_the_aggregator(self) -> None:
+    def _make_the_way_to_the_crd_server(self) -> None:
         spec = {"type": "ExternalName", "externalName": "localhost"}
         self._until_answers("/api/v1/namespaces/kube-system")
         self.ask("POST", "/api/v1/namespaces/kube-system/services", {"metadata": {"name": "crd-server"}, "spec": spec})
+
+    def _put_behind_the_aggregator(self, group: str, version: str) -> None:
         behind = {
-            "metadata": {"name": f"{VERSION}.{GROUP}"},
+            "metadata": {"name": f"{version}.{group}"},
             "spec": {
-                "group": GROUP,
-                "version": VERSION,
+                "group": group,
+                "version": version,
                 "groupPriorityMinimum": 1000,
                 "versionPriority": 15,
                 "insecureSkipTLSVerify": True,

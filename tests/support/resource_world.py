@@ -19,12 +19,17 @@ from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.api.podgroup import PodGroup
 from matrixinfer.handlers.api.registry import KINDS
+from matrixinfer.handlers.api.service import Service
 from matrixinfer.handlers.cluster.local import merge
 from matrixinfer.handlers.cluster.local.garbage import orphans
 from matrixinfer.handlers.reconcile import model, modelinfer, modelroute, modelserver
 from matrixinfer.handlers.reconcile.backends.platform import Platform
+from matrixinfer.handlers.reconcile.infer.companions import Around
 from matrixinfer.handlers.reconcile.plan import Plan
+from matrixinfer.handlers.reconcile.podplugins.port import Table
+from matrixinfer.handlers.reconcile.podplugins.registry import BUILT_IN
 
 R = TypeVar("R", bound=Resource)
 Key = tuple[str, str, str]
@@ -40,6 +45,9 @@ class World:
         """Requests that Pods have, by their names."""
         self.suspicions: list[CacheSuspicion] | None = []
         """Of every ModelServer."""
+        self.serves_pod_groups = False
+        """Is Volcano there?"""
+        self.plugins: Table = BUILT_IN
         self._objects: dict[Key, dict[str, Any]] = {}
         self._uids = itertools.count(1)
 
@@ -111,7 +119,13 @@ class World:
         if isinstance(resource, ModelInfer):
             pods = [pod for pod in self.all(Pod) if _may_concern(resource, pod)]
             revisions = [one for one in self.all(ControllerRevision) if one.is_owned_by(resource)]
-            return modelinfer.decide(resource, pods, revisions, self.loads, now=self.now)
+            around = Around(
+                services=tuple(self.all(Service)),
+                pod_groups=tuple(self.all(PodGroup)),
+                serves_pod_groups=self.serves_pod_groups,
+                plugins=self.plugins,
+            )
+            return modelinfer.decide(resource, pods, revisions, self.loads, now=self.now, around=around)
         if isinstance(resource, ModelServer):
             others = [other for other in self.all(ModelServer) if other.key != resource.key]
             own = {pool_key(namespace, name), pod_key(namespace, name, "x").rsplit(".", 1)[0]}

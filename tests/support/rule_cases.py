@@ -56,6 +56,11 @@ def _infer(name: str = "good", roles: list[Manifest] | None = None, **spec: Any)
     return _manifest("ModelInfer", {"template": {"roles": own}} | spec, name)
 
 
+def _gang(role: Manifest, **least: int) -> Manifest:
+    roles = [{"name": "server", "entryTemplate": TEMPLATE} | role]
+    return {"roles": roles, "gangPolicy": {"minRoleReplicas": least}}
+
+
 CASES = [
     Case("bounds", _model({"maxReplicas": 1}), _model({"minReplicas": 2, "maxReplicas": 1}), "maxReplicas must be"),
     Case("weights", _model({"type": "LlamaCpp", "modelURI": "file:///m"}), _model({"type": "LlamaCpp"}), "modelURI"),
@@ -119,6 +124,38 @@ CASES = [
         _infer(roles=[{"workerReplicas": 1}]), "workerTemplate",
     ),
     Case("roles differ", _infer(roles=[{}, {"name": "b"}]), _infer(roles=[{}, {}]), "different names"),
+    Case(
+        "gang", _infer(template=_gang({"replicas": 2}, server=2)), _infer(template=_gang({"replicas": 2}, server=3)),
+        "gangPolicy.minRoleReplicas must name roles",
+    ),
+    Case(
+        "gang of roles", _infer(template=_gang({}, server=0)), _infer(template=_gang({}, nobody=0)),
+        "gangPolicy.minRoleReplicas must name roles",
+    ),
+    Case(
+        "built-in plug-ins",
+        _infer(plugins=[{"name": "lws-standard-labels"}, {"name": "mine", "type": "Installed"}]),
+        _infer(plugins=[{"name": "mine"}]),
+        "a plugin of type BuiltIn must be one of lws-standard-labels, pod-metadata",
+    ),
+    Case(
+        "scopes",
+        _infer(plugins=[{"name": "pod-metadata", "scope": {"roles": ["server"]}}]),
+        _infer(plugins=[{"name": "pod-metadata", "scope": {"roles": ["nobody"]}}]),
+        "scope.roles of a plugin must name roles of the template",
+    ),
+    Case(
+        "spread",
+        _infer(topologySpreadConstraints=[{"topologyKey": "zone"}, {"topologyKey": "rack"}]),
+        _infer(topologySpreadConstraints=[{"topologyKey": "zone"}, {"topologyKey": "zone", "maxSkew": 2}]),
+        "topologySpreadConstraints must differ",
+    ),
+    Case(
+        "names of services",
+        _infer("a1", roles=[{"workerReplicas": 1, "workerTemplate": TEMPLATE}]),
+        _infer("1a", roles=[{"workerReplicas": 1, "workerTemplate": TEMPLATE}]),
+        "metadata.name must begin with a letter",
+    ),
     Case("dots in groups", _infer("a-b"), _infer("a.b"), "'.'"),
     Case("pod names", _infer("i" * 50), _infer("i" * 51), "shorter"),
     Case(

@@ -110,7 +110,7 @@ class _Server:
             command=command,
             env=(*self.command.env, *backend.env, *worker.env),
             env_from=backend.env_from,
-            resources=worker.resources if asks else ResourceRequirements(limits={"nvidia.com/gpu": 1}),
+            resources=worker.resources if asks else ResourceRequirements(limits={"nvidia.com/gpu": "1"}),
             volume_mounts=(*read_only, SHARED_MEMORY.mount, *mounts),
             security_context=worker.security_context or ENGINE,
             **fields,

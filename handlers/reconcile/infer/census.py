@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from matrixinfer.handlers.api import labels
@@ -19,6 +19,10 @@ Loads = Mapping[str, int]
 
 def is_leaving(pod: Pod) -> bool:
     return pod.is_terminating or labels.DRAIN_SINCE in pod.metadata.annotations
+
+
+def waits_for_gang(pod: Pod) -> bool:
+    return pod.metadata.annotations.get(labels.GANG) == labels.WAITING
 
 
 @dataclass
@@ -41,6 +45,15 @@ class Present:
         return all(is_leaving(pod) for pod in self.pods.values())
 
     def is_ready(self, role: Role | None) -> bool:
+        """Does it serve? Is it up, and waits for nobody?"""
+        return self.is_up(role) and not self.waits
+
+    @property
+    def waits(self) -> bool:
+        """Does any of its Pods wait for the rest of the group?"""
+        return any(waits_for_gang(pod) for pod in self.pods.values())
+
+    def is_up(self, role: Role | None) -> bool:
         """Are all its Pods there, ready, and staying?"""
         if role is None:
             return False
@@ -75,16 +88,21 @@ class Census:
 
     def revision_of(self, group: int) -> str:
         """By which template a group lives: that of its oldest instance which stays. The present one for an unknown."""
-        staying = [present for present in self.groups[group].values() if not present.leaves]
-        revision = next((present.revision for present in staying), "")
+        present = self.groups[group].values() if group in self.groups else ()
+        staying = [one for one in present if not one.leaves]
+        revision = next((one.revision for one in staying), "")
         return revision if self._templates.knows(revision) else self._templates.update
 
-    def is_outdated_group(self, group: int) -> bool:
+    def roles_of(self, group: int) -> Mapping[str, Role]:
+        """By the template that the group lives by."""
+        return self._templates.roles(self.revision_of(group))
+
+    def is_outdated_group(self, group: int, gone: Set[Instance] = frozenset()) -> bool:
         """Has any instance that stays, or the set of its roles, changed since?"""
-        if any(self.is_outdated(present) for present in self.groups[group].values() if not present.leaves):
+        present = self.groups[group].values()
+        if any(self.is_outdated(one) for one in present if not (one.leaves or one.instance in gone)):
             return True
-        own = self._templates.roles(self.revision_of(group)).keys()
-        return own != self._templates.roles(self._templates.update).keys()
+        return self.roles_of(group).keys() != self._templates.roles(self._templates.update).keys()
 
     def effective_revision(self, present: Present) -> str:
         """One whose role has not changed since counts as made from the present template."""
@@ -95,17 +113,20 @@ class Census:
         role = present.instance.role
         return role not in roles or present.role_revision != self._templates.role_revision(self._templates.update, role)
 
-    def group_unit(self, number: int, *, replaced_whole: bool, leaving: set[Instance]) -> Unit:
-        """`leaving`: instances that shall go, whatever their Pods say. A group leaves when all of it does."""
+    def group_unit(
+        self, number: int, *, replaced_whole: bool, leaving: set[Instance], gone: Set[Instance] = frozenset()
+    ) -> Unit:
+        """`leaving`: instances that shall go, whatever their Pods say. A group leaves when all of it does. Those that
+        are `gone` do not make it outdated any more."""
         present = self.groups[number].values()
-        roles = self._templates.roles(self.revision_of(number))
+        roles = self.roles_of(number)
         ready = defaultdict[str, int](int)
         for one in present:
             if one.instance not in leaving:
                 ready[one.instance.role] += one.is_ready(roles.get(one.instance.role))
         return Unit(
             number,
-            is_outdated=replaced_whole and self.is_outdated_group(number),
+            is_outdated=replaced_whole and self.is_outdated_group(number, gone),
             is_ready=all(ready[name] >= role.replicas for name, role in roles.items()),
             leaves=all(one.leaves or one.instance in leaving for one in present),
             cost=sum(one.cost() for one in present),

@@ -13,7 +13,7 @@ from matrixinfer.handlers.api.durations import seconds
 from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.api.times import timestamp, unix_seconds
-from matrixinfer.handlers.reconcile.infer.census import Loads
+from matrixinfer.handlers.reconcile.infer.census import Loads, waits_for_gang
 
 SETTLED_AFTER_S = 2.0
 """So long after it was told to drain, no dispatcher sends a Pod anything any more. Marks are in whole seconds: this is
@@ -45,7 +45,9 @@ def leave(infer: ModelInfer, units: Iterable[list[Pod]], loads: Loads, now: floa
 
 
 def _serves(pod: Pod) -> bool:
-    """May it have requests? Only an agent takes any, and only a ready one has some."""
+    """May it have requests? Only an agent takes any, and only a ready one in a pool has some."""
+    if waits_for_gang(pod):
+        return False
     is_entry = pod.metadata.labels.get(labels.ENTRY) == "true"
     return is_entry and pod.is_ready and pod.metadata.labels.get(labels.AGENT) == "true"
 

@@ -54,7 +54,8 @@ def name_at(infer: ModelInfer, place: Place) -> str:
 
 
 def made(infer: ModelInfer, place: Place, role: Role, revision: str, role_revision: str) -> Pod:
-    """The Pod at `place`, by the template `role` of that revision."""
+    """The Pod at `place`, by the template `role` of that revision. An instance of several Pods has a headless Service
+    with the name of its entry: there the entry is found, and each Pod knows its own full name."""
     template: PodTemplate = role.entry_template
     if place.number and role.worker_template is not None:
         template = role.worker_template
@@ -75,7 +76,10 @@ def made(infer: ModelInfer, place: Place, role: Role, revision: str, role_revisi
         owner_references=(owned_by(infer),),
     )
     entry = name_at(infer, place._replace(number=0))
-    return Pod(metadata=metadata, spec=_told(template.spec, metadata, place, entry, 1 + role.worker_replicas))
+    spec = _told(template.spec, metadata, place, entry, 1 + role.worker_replicas)
+    if role.worker_replicas:
+        spec = spec.model_copy(update={"hostname": metadata.name, "subdomain": entry})
+    return Pod(metadata=metadata, spec=spec)
 
 
 def _told(spec: PodSpec, pod: Metadata, place: Place, entry: str, size: int) -> PodSpec:

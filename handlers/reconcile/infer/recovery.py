@@ -22,12 +22,14 @@ RESTART_AND_UNREADY_S = 5.0
 @dataclass
 class Recovered:
     """`leaving` instances shall go, and so shall `alone`, Pods without their companions. `failures` is for the status;
-    `hopeless` names units that are left as they are. `waits_s`: when to look again."""
+    `hopeless` names units that are left as they are, `kept` those that are for a while, each with the places of what
+    failed there. `waits_s`: when to look again."""
 
     leaving: set[Instance] = field(default_factory=set)
     alone: set[Place] = field(default_factory=set)
     failures: tuple[Failures, ...] = ()
-    hopeless: list[str] = field(default_factory=list)
+    hopeless: dict[str, set[Place]] = field(default_factory=dict)
+    kept: dict[str, set[Place]] = field(default_factory=dict)
     waits_s: list[float] = field(default_factory=list)
 
 
@@ -39,16 +41,20 @@ def recovered(infer: ModelInfer, census: Census, *, is_new_template: bool, now: 
         before = known.get(unit)
         count = before.count if before is not None else 0
         if infer.spec.recovery.budget is not None and count >= infer.spec.recovery.budget:
-            result.hopeless.append(unit)
+            result.hopeless[unit] = set(broken.failed)
             continue
-        wait_s = max(_still_kept_s(infer, pod, count, now) for pod in broken.failed.values())
+        wait_s = max(
+            max(_still_kept_s(infer, pod, count, now), _grace_left_s(infer, pod, now)) for pod in broken.failed.values()
+        )
         if wait_s > 0:
             result.waits_s.append(wait_s)
+            result.kept[unit] = set(broken.failed)
             continue
         known[unit] = Failures(unit=unit, count=count + 1, at=timestamp(now))
         _retire(infer.spec.recovery_policy, census, broken.failed, result)
     for present in census.instances():
-        if infer.spec.recovery_policy is not RecoveryPolicy.NONE and _is_torn(present):
+        is_torn = infer.spec.recovery_policy is not RecoveryPolicy.NONE and _is_torn(present)
+        if is_torn or _goes_whole(present, result.alone):
             result.leaving.add(present.instance)
     result.failures = tuple(sorted(known.values(), key=lambda one: one.unit))
     return result
@@ -87,8 +93,7 @@ def _has_failed(pod: Pod, *, has_companions: bool) -> bool:
 def _is_unready_by_restart(pod: Pod) -> bool:
     ready = find(pod.status.conditions, "Ready")
     since = ready.last_transition_time if ready is not None else None
-    ends = [status.last_state.terminated for status in pod.status.container_statuses if status.restart_count]
-    ends_s = [unix_seconds(end.finished_at) for end in ends if end is not None and end.finished_at]
+    ends_s = _ends_s(pod)
     if not ends_s:
         return False
     return since is None or max(ends_s) >= unix_seconds(since) - RESTART_AND_UNREADY_S
@@ -99,6 +104,29 @@ def _still_kept_s(infer: ModelInfer, pod: Pod, failures: int, now: float) -> flo
     recovery, created = infer.spec.recovery, pod.metadata.creation_timestamp
     pause_s = min(seconds(recovery.max_backoff), seconds(recovery.backoff) * 2 ** min(failures, 30))
     return pause_s - (now - unix_seconds(created)) if created else 0.0
+
+
+def _grace_left_s(infer: ModelInfer, pod: Pod, now: float) -> float:
+    """How long it may still recover by itself. Counted by the Pod's own times: whoever looks comes to the same."""
+    grace_s = infer.spec.template.restart_grace_period_seconds
+    return 0.0 if pod.has_ended or not grace_s else grace_s - (now - _failing_since_s(pod))
+
+
+def _failing_since_s(pod: Pod) -> float:
+    """When it became unready; for one that has never been ready, when its container first ended. Of a container that
+    restarted again and again only the last end is known: then the time before the first counts, the longer one."""
+    ready = find(pod.status.conditions, "Ready")
+    times = [ready.last_transition_time if ready is not None else None, pod.metadata.creation_timestamp]
+    since_s = next((unix_seconds(time) for time in times if time), 0.0)
+    if sum(status.restart_count for status in pod.status.container_statuses) != 1:
+        return since_s
+    return max([since_s, *_ends_s(pod)])
+
+
+def _ends_s(pod: Pod) -> list[float]:
+    """When containers that were started again had ended."""
+    ends = [status.last_state.terminated for status in pod.status.container_statuses if status.restart_count]
+    return [unix_seconds(end.finished_at) for end in ends if end is not None and end.finished_at]
 
 
 def _retire(policy: RecoveryPolicy, census: Census, failed: Iterable[Place], result: Recovered) -> None:
@@ -115,6 +143,12 @@ def _retire(policy: RecoveryPolicy, census: Census, failed: Iterable[Place], res
 def _is_torn(present: Present) -> bool:
     """One of its Pods is going, for whatever reason, and the others cannot go on without it."""
     return any(pod.is_terminating for pod in present.pods.values())
+
+
+def _goes_whole(present: Present, alone: set[Place]) -> bool:
+    """Each of its Pods goes by itself, the last of them now."""
+    going = [place for place, pod in present.pods.items() if place in alone or is_leaving(pod)]
+    return len(going) == len(present.pods) and not alone.isdisjoint(going)
 
 
 def _is_forgiven(failures: Failures, now: float) -> bool:

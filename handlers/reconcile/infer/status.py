@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from matrixinfer.handlers.api import labels
@@ -10,7 +11,8 @@ from matrixinfer.handlers.api.meta import Condition
 from matrixinfer.handlers.api.modelinfer import ModelInfer, ModelInferStatus, RoleStatus
 from matrixinfer.handlers.api.times import timestamp
 from matrixinfer.handlers.reconcile.infer.census import Census, Present, is_leaving
-from matrixinfer.handlers.reconcile.infer.places import Place, name_at
+from matrixinfer.handlers.reconcile.infer.gang import Gate
+from matrixinfer.handlers.reconcile.infer.places import Instance, Place
 from matrixinfer.handlers.reconcile.infer.recovery import Recovered
 from matrixinfer.handlers.reconcile.infer.templates import Templates
 from matrixinfer.handlers.reconcile.infer.turnover import Turnover
@@ -18,12 +20,15 @@ from matrixinfer.handlers.reconcile.plan import counted, listed
 
 
 class Scene(NamedTuple):
-    """`missing` is made by this plan; `blocked` places are wanted, but somebody else's Pod has the name."""
+    """`missing` is made by this plan. `taken`: names that wanted places need, and that somebody else's objects have.
+    `trouble`: why Pods cannot be made. `gate`: what keeps groups waiting for their minimum."""
 
     turnover: Turnover
     recovery: Recovered
     missing: list[Place]
-    blocked: list[Place]
+    taken: set[str]
+    trouble: str
+    gate: Gate
 
     def staying(self, census: Census) -> list[Present]:
         """The instances that are there and shall be, when the plan is done."""
@@ -38,17 +43,17 @@ class Scene(NamedTuple):
 
 def status_of(infer: ModelInfer, templates: Templates, census: Census, scene: Scene, now: float) -> ModelInferStatus:
     turnover = scene.turnover
-    groups = turnover.staying_groups | {place.group for place in scene.missing}
     staying = scene.staying(census)
+    groups = {place.group for place in scene.missing} | {present.instance.group for present in staying}
     revisions = _revisions(census, scene, staying)
     updated_groups = sum(revision == {templates.update} for revision in revisions.values())
     available = min(turnover.ready_groups, infer.spec.replicas)
     current = _current_revision(infer, templates, turnover, updated_groups)
     conditions = (
-        _available(infer, available),
+        _available(infer, available, scene.gate.waiting(staying, {place.group for place in scene.missing})),
         _progressing(infer, census, scene),
         _updating(infer, turnover, updated_groups),
-        _degraded(infer, scene.recovery),
+        _degraded(infer, scene.recovery, {present.instance for present in staying}),
     )
     generation = infer.metadata.generation
     return ModelInferStatus(
@@ -91,7 +96,7 @@ def _roles(infer: ModelInfer, missing: list[Place], staying: list[Present]) -> t
         RoleStatus(
             name=role.name,
             replicas=sum(instance.role == role.name for instance in instances),
-            ready_replicas=sum(p.is_ready(role) for p in staying if p.instance.role == role.name),
+            ready_replicas=sum(p.is_up(role) for p in staying if p.instance.role == role.name),
         )
         for role in infer.spec.template.roles
     )
@@ -103,19 +108,23 @@ def _selector(infer: ModelInfer) -> str:
     return ",".join(f"{name}={value}" for name, value in pairs.items())
 
 
-def _available(infer: ModelInfer, available: int) -> Condition:
+def _available(infer: ModelInfer, available: int, waiting: Mapping[int, list[str]]) -> Condition:
     replicas = infer.spec.replicas
     message = f"{available} of {counted(replicas, 'group')} ready"
+    if waiting:
+        lacking = [f"group {number} ({', '.join(lacks)})" for number, lacks in waiting.items()]
+        message += f"; waiting for their minimum: {listed(lacking)}"
     if available >= replicas:
         return condition("Available", True, "AllGroupsReady" if replicas else "ScaledToZero", message)
     return condition("Available", False, "GroupsNotReady", message)
 
 
 def _progressing(infer: ModelInfer, census: Census, scene: Scene) -> Condition:
-    if scene.blocked:
-        names = listed(name_at(infer, place) for place in scene.blocked)
-        message = f"somebody else's pods have the names {names}; delete them or rename the ModelInfer"
+    if scene.taken:
+        message = f"somebody else's objects have the names {listed(scene.taken)}; delete them or rename the ModelInfer"
         return condition("Progressing", False, "NameTaken", message)
+    if scene.trouble:
+        return condition("Progressing", False, "BadPlugin", f"{scene.trouble}; nothing is made or replaced with it")
     pods = {place: pod for present in census.instances() for place, pod in present.pods.items()}
     failed = sorted(place for place, pod in pods.items() if pod.has_ended)
     if failed:
@@ -146,9 +155,15 @@ def _updating(infer: ModelInfer, turnover: Turnover, updated_groups: int) -> Con
     return condition("UpdateInProgress", True, "Replacing", message)
 
 
-def _degraded(infer: ModelInfer, recovery: Recovered) -> Condition:
-    if not recovery.hopeless:
-        return condition("Degraded", False, "Recovering" if recovery.waits_s else "Well")
+def _degraded(infer: ModelInfer, recovery: Recovered, staying: set[Instance]) -> Condition:
+    """Of what stays: what the plan takes away troubles nobody any more."""
+    hopeless = _with_some_of(staying, recovery.hopeless)
+    if not hopeless:
+        return condition("Degraded", False, "Recovering" if _with_some_of(staying, recovery.kept) else "Well")
     budget = counted(infer.spec.recovery.budget or 0, "time")
-    message = f"{listed(recovery.hopeless)} failed {budget} in a row and is left as it is: see its pods' logs"
+    message = f"{listed(hopeless)} failed {budget} in a row and is left as it is: see its pods' logs"
     return condition("Degraded", True, "CrashLoop", message)
+
+
+def _with_some_of(staying: set[Instance], units: Mapping[str, set[Place]]) -> list[str]:
+    return [unit for unit, failed in units.items() if any(place.of in staying for place in failed)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -48,14 +49,26 @@ class Turn:
         groups = balance(units.values(), replicas, bounds if by_group else Bounds())
         result.retired_groups = set(groups.retired)
         result.staying_groups = {n for n, unit in units.items() if not unit.leaves} - result.retired_groups
-        result.ready_groups = sum(units[number].is_ready for number in result.staying_groups)
-        result.outdated += sum(units[number].is_outdated for number in result.staying_groups)
         for number in sorted(result.staying_groups):
             self._roles(number)
+        gone = defaultdict[int, set[Instance]](set)
+        for one in self._leaving | result.retired:
+            gone[one.group].add(one)
+        left = [self._left(units[number], gone.get(number)) for number in result.staying_groups]
+        result.ready_groups = sum(unit.is_ready and not unit.leaves for unit in left)
+        result.outdated += sum(unit.is_outdated and not unit.leaves for unit in left)
         for number in groups.made:
             revision = self._revision_of_new(number, bounds) if by_group else self._templates.update
+            result.outdated += by_group and self._templates.is_former(revision)
             self._want_group(number, revision)
         return result
+
+    def _left(self, group: Unit, gone: set[Instance] | None) -> Unit:
+        """As it is when the plan is done: without the instances that it takes away."""
+        if gone is None:
+            return group
+        by_group = not self._strategy.by_role
+        return self._census.group_unit(group.number, replaced_whole=by_group, leaving=gone, gone=gone)
 
     def _roles(self, group: int) -> None:
         """Scales, and with a rollout by role replaces, the instances of a group that stays."""
@@ -87,9 +100,9 @@ class Turn:
             self._result.outdated += unit.is_outdated
             self._want(there.instance, self._revision_staying(there, unit, revision))
         for number in change.made:
-            self._want(
-                Instance(group, role.name, number), self._revision_of_new(number, bounds) if by_role else revision
-            )
+            origin = self._revision_of_new(number, bounds) if by_role else revision
+            self._result.outdated += by_role and self._templates.is_former(origin, role.name)
+            self._want(Instance(group, role.name, number), origin)
         return _has_more_to_replace(units.values(), change, bounds) or self._waits_for_new(units, change, role)
 
     def _waits_for_new(self, units: Mapping[int, Unit], change: Balance, role: Role) -> bool:
@@ -123,6 +136,12 @@ class Turn:
     def _in_order(self, roles: Iterable[str]) -> list[str]:
         order = {name: at for at, name in enumerate(self._strategy.role_order)}
         return sorted(roles, key=lambda name: order.get(name, len(order)))
+
+
+def paused(infer: ModelInfer) -> ModelInfer:
+    """As if somebody had paused its rollout."""
+    strategy = infer.spec.rollout_strategy.model_copy(update={"paused": True})
+    return infer.model_copy(update={"spec": infer.spec.model_copy(update={"rollout_strategy": strategy})})
 
 
 def _has_more_to_replace(units: Iterable[Unit], change: Balance, bounds: Bounds) -> bool:

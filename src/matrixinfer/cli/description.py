@@ -8,7 +8,7 @@ from typing import Any
 from matrixinfer.cli.tables import age, condition_text, pod_state
 
 Manifest = Mapping[str, Any]
-CHILDREN = ("ModelInfer", "ModelServer", "ModelRoute", "Pod")
+CHILDREN = ("ModelInfer", "ModelServer", "ModelRoute", "Pod", "Service")
 """Kinds that others own; records of former templates are `rollout history`'s."""
 
 
@@ -67,6 +67,8 @@ def _line(depth: int, one: Manifest, now: float) -> str:
 
 
 def _state(one: Manifest) -> str:
+    if one["kind"] == "Service":
+        return "the name of its entry pod"
     conditions = one.get("status", {}).get("conditions", [])
     return ", ".join(f"{each['type']}={each['status']}" for each in conditions) or "not looked at yet"
 

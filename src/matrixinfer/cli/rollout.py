@@ -252,9 +252,18 @@ def chosen(records: list[Manifest], to: int | None, target: Target) -> Manifest:
     return records[-2] if to is None else records[numbers.index(to)]
 
 
+OF_THE_TEMPLATE = ("plugins", "schedulerName", "topologySpreadConstraints")
+"""Fields of a spec that are kept with its template."""
+OF_THE_GROUP = ("gangPolicy", "restartGracePeriodSeconds")
+"""Fields of a template that are none of its content, like replicas."""
+
+
 def undone(infer: Manifest, record: Manifest) -> Manifest:
     """Roles that are there now keep their replicas: scaling is no part of a template."""
-    template = record["data"]["template"]
-    now = {role["name"]: role.get("replicas", 1) for role in infer["spec"]["template"]["roles"]}
-    roles = [role | {"replicas": now.get(role["name"], role.get("replicas", 1))} for role in template["roles"]]
-    return infer | {"spec": infer["spec"] | {"template": template | {"roles": roles}}}
+    kept, spec = record["data"], infer["spec"]
+    now = {role["name"]: role.get("replicas", 1) for role in spec["template"]["roles"]}
+    roles = [role | {"replicas": now.get(role["name"], role.get("replicas", 1))} for role in kept["template"]["roles"]]
+    group = {name: spec["template"][name] for name in OF_THE_GROUP if name in spec["template"]}
+    former = {name: value for name, value in kept.items() if name in OF_THE_TEMPLATE}
+    rest = {name: value for name, value in spec.items() if name not in OF_THE_TEMPLATE}
+    return infer | {"spec": rest | former | {"template": kept["template"] | group | {"roles": roles}}}

@@ -12,6 +12,25 @@ from matrixinfer.bus.errors import NobodyThere
 from support.eventually import eventually
 
 EXAMPLE = (Path(__file__).parents[3] / "examples" / "simulated.yaml").read_text()
+PAIR = """
+apiVersion: matrixinfer.ai/v1alpha1
+kind: ModelInfer
+metadata: {name: pair}
+spec:
+  schedulerName: volcano
+  template:
+    gangPolicy: {}
+    roles:
+      - name: server
+        workerReplicas: 1
+        entryTemplate: {spec: {containers: [{name: c}]}}
+        workerTemplate: {spec: {containers: [{name: c}]}}
+---
+apiVersion: matrixinfer.ai/v1alpha1
+kind: ModelServer
+metadata: {name: pair}
+spec: {inferenceEngine: Simulated, workloadSelector: {matchLabels: {matrixinfer.ai/modelinfer: pair}}}
+"""
 PODS = [f"simulated-sim-{number}-server-0-0" for number in range(3)]
 
 
@@ -88,6 +107,21 @@ async def test_a_deleted_pod_comes_again(running):
 
     await eventually(is_another)
     await eventually(lambda: serves(running, PODS))
+
+
+async def test_a_gang_comes_into_the_pool_and_takes_its_names_with_it_when_it_goes(running):
+    await running.client.apply(PAIR)
+    pods = ["pair-0-server-0-0", "pair-0-server-0-1"]
+
+    async def is_whole() -> bool:
+        return sorted(await running.pool_pods()) == pods
+
+    await eventually(is_whole)
+    assert await running.names("Service") == pods[:1]
+    assert await running.names("PodGroup") == []
+    for kind in ("modelinfers", "modelservers"):
+        await running.client.delete(kind, "default", "pair")
+    await eventually(lambda: is_empty(running))
 
 
 async def test_a_bad_manifest_is_refused_whole_with_every_problem(running):

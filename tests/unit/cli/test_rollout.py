@@ -109,3 +109,16 @@ def test_going_back_keeps_how_many_replicas_there_are_now():
     roles = [{"name": "prefill", "replicas": 3, "old": True}, {"name": "gone", "replicas": 7}]
     assert back["spec"]["template"]["roles"] == roles
     assert back["spec"]["replicas"] == 2
+
+
+def test_going_back_brings_what_stands_beside_the_template_and_leaves_what_only_says_when_to_act():
+    infer = an_infer()
+    now = {"gangPolicy": {"minRoleReplicas": {"prefill": 2}}, "networkTopology": {"groupPolicy": {}}}
+    spec = infer["spec"] | {"schedulerName": "two", "plugins": [{"name": "new"}]}
+    infer = infer | {"spec": spec | {"template": spec["template"] | now}}
+    former = {"template": {"roles": [{"name": "prefill"}]}, "plugins": [{"name": "old"}]}
+    back = undone(infer, {"data": former})["spec"]
+    assert back["plugins"] == [{"name": "old"}]
+    assert "schedulerName" not in back
+    roles = [{"name": "prefill", "replicas": 3}]
+    assert back["template"] == {"roles": roles, "gangPolicy": {"minRoleReplicas": {"prefill": 2}}}

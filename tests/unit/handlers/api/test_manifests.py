@@ -87,7 +87,7 @@ def test_what_only_the_cluster_can_say_is_left_out():
         (
             "kind: Foo",
             "document 1: kind: expected one of ControllerRevision, Event, Model, ModelInfer, ModelRoute, ModelServer, "
-            "Pod, got 'Foo'",
+            "Pod, PodGroup, Service, got 'Foo'",
         ),
         (
             MODEL.replace("matrixinfer.ai/v1alpha1", "v1"),

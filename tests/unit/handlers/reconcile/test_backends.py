@@ -156,14 +156,14 @@ def test_nobody_gains_privileges_and_our_own_containers_have_none():
 
 
 def test_gpus_are_asked_for_and_all_of_them_used():
-    assert the(a_pod(), "engine").resources.limits == {"nvidia.com/gpu": 1}
+    assert the(a_pod(), "engine").resources.limits == {"nvidia.com/gpu": "1"}
     assert "--tp-size" not in flags(the(a_pod(), "engine"))
     eight = a_pod(workers=[{"resources": {"limits": {"nvidia.com/gpu": 8}}}])
     assert flags(the(eight, "engine"))["--tp-size"] == ["8"]
     own = a_pod(config={"tp": 2, "dp_size": 4}, workers=[{"resources": {"limits": {"nvidia.com/gpu": 8}}}])
     assert "--tp-size" not in flags(the(own, "engine"))
     on_cpu = a_pod(workers=[{"resources": {"limits": {"cpu": 4}}}])
-    assert the(on_cpu, "engine").resources.limits == {"cpu": 4}
+    assert the(on_cpu, "engine").resources.limits == {"cpu": "4"}
 
 
 def test_an_engine_on_several_machines_meets_at_its_first_and_only_that_one_takes_requests():

@@ -11,6 +11,8 @@ from matrixinfer.handlers.api.manifests import parse_manifests
 from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.api.podgroup import PodGroup
+from matrixinfer.handlers.api.service import Service
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
 from matrixinfer.handlers.errors import Conflicted
 from matrixinfer.handlers.reconcile.backends.platform import Platform
@@ -66,6 +68,24 @@ async def test_what_is_wanted_is_done_and_done_only_once():
         await place.loop.reconcile(Key("ModelServer", "default", "s"))
         assert await place.bus.store("SERVING").entries() == first
         assert place.cluster.get(ModelServer, "default", "s").metadata.resource_version == version
+
+
+async def test_the_local_cluster_has_the_names_and_no_pod_groups():
+    worker = "workerReplicas: 1, workerTemplate: {spec: {containers: [{name: c}]}}"
+    text = SERVER.replace("{name: server,", f"{{name: server, {worker},").replace(
+        "spec:\n  template:", "spec:\n  schedulerName: volcano\n  template:"
+    )
+    async with Place() as place:
+        for resource in parse_manifests(text):
+            await place.cluster.apply(resource)
+        await place.loop.reconcile(Key("ModelInfer", "default", "i"))
+        (service,) = place.cluster.list(Service)
+        assert service.metadata.name == "i-0-server-0-0"
+        assert [pod.metadata.annotations for pod in place.cluster.list(Pod)] == [{}, {}]
+        assert place.cluster.list(PodGroup) == []
+        version = service.metadata.resource_version
+        await place.loop.reconcile(Key("ModelInfer", "default", "i"))
+        assert place.cluster.get(Service, "default", "i-0-server-0-0").metadata.resource_version == version
 
 
 async def test_an_object_that_is_gone_is_done_with():

@@ -153,3 +153,48 @@ def test_what_is_done_and_what_failed_is_told():
     assert plan.notices[0].is_warning
     it.look()
     assert "Failed" not in [one.reason for one in it.world.decide(it.infer).notices]
+
+
+def graceful(seconds: int) -> Rolling:
+    template = {"roles": [role(workers=1)], "restartGracePeriodSeconds": seconds}
+    it = Rolling(replicas=1, template=template)
+    it.settle()
+    it.world.now += 600
+    return it
+
+
+def test_within_its_grace_a_pod_may_recover_by_itself():
+    it = graceful(60)
+    restarted(it, FIRST, ended_s=it.world.now, unready_s=it.world.now)
+    plan = it.world.decide(it.infer)
+    assert (plan.deletes, plan.again_after_s) == ((), 60)
+    it.world.now += 45
+    assert it.world.decide(it.infer).again_after_s == 15, "counted by the pod's times, whoever looks"
+    it.world.report(FIRST, phase="Running", ready=True)
+    it.world.now += 60
+    assert it.world.decide(it.infer).deletes == ()
+
+
+def test_after_its_grace_it_goes_with_whom_it_belongs_to():
+    it = graceful(60)
+    restarted(it, FIRST, ended_s=it.world.now, unready_s=it.world.now)
+    it.world.now += 60
+    assert {pod.metadata.name for pod in it.world.decide(it.infer).deletes} == {FIRST, "i-0-server-0-1"}
+
+
+def test_a_pod_that_ended_cannot_recover_and_has_no_grace():
+    it = graceful(3600)
+    fail(it)
+    assert it.world.decide(it.infer).deletes
+
+
+@pytest.mark.parametrize(("restarts", "left_s"), [(1, 50), (2, None)])
+def test_one_that_was_never_ready_has_its_grace_from_its_first_end(restarts, left_s):
+    """Ten seconds ago for the first time; or again, and nobody knows when the first time was."""
+    it = graceful(60)
+    restarted(it, FIRST, ended_s=it.world.now - 10, unready_s=it.world.now - 600)
+    status = it.world.one(Pod, FIRST).to_json()["status"]
+    status["containerStatuses"][0]["restartCount"] = restarts
+    it.world.set_status(FIRST, status)
+    plan = it.world.decide(it.infer)
+    assert (plan.again_after_s, bool(plan.deletes)) == (left_s, left_s is None)

@@ -8,7 +8,9 @@ from matrixinfer.handlers.api.meta import Metadata, OwnerReference
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer, ModelServerStatus
 from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.api.podgroup import PodGroup
 from matrixinfer.handlers.api.podspec import PodSpec
+from matrixinfer.handlers.api.service import Service, ServiceSpec
 from matrixinfer.handlers.cluster.port import ObjectChange
 from matrixinfer.handlers.reconcile.triggers import Key, concerned, concerned_by_name_or_label
 
@@ -75,3 +77,18 @@ def test_a_route_concerns_all_that_share_a_name_it_had_or_has():
     change = ObjectChange(route("r", "old", "s"), route("r", "new", "s"))
     routes = [route("a", "old", "s"), route("b", "new", "s", "elsewhere"), route("c", "third", "s")]
     assert names(concerned_by_name_or_label(change, [], routes)) == {"ModelRoute/a", "ModelRoute/b"}
+
+
+def test_what_stands_beside_pods_concerns_its_owner_when_somebody_changes_or_deletes_it():
+    own = pod().metadata
+    before = Service(metadata=own)
+    changed = Service(metadata=own, spec=ServiceSpec(selector={"app": "x"}))
+    assert names(concerned(ObjectChange(before, changed))) == {"ModelInfer/i"}, "a Service has no generation"
+    assert names(concerned(ObjectChange(before, None))) == {"ModelInfer/i"}
+    assert names(concerned(ObjectChange(None, before))) == {"ModelInfer/i"}
+
+
+def test_the_status_that_others_write_concerns_nobody():
+    before = PodGroup(metadata=pod().metadata)
+    after = before.model_copy(update={"metadata": before.metadata.model_copy(update={"resource_version": "2"})})
+    assert concerned(ObjectChange(before, after)) == set()
