@@ -50,7 +50,10 @@ def gateway(
 
 def handlers(
     only: Annotated[
-        str | None, typer.Option(help="Roles of this process, of cluster, reconcile, dispatch. \\[default: all]")
+        str | None,
+        typer.Option(
+            help="Roles of this process, of cluster, reconcile, dispatch, admission. \\[default: all but admission]"
+        ),
     ] = None,
 ) -> None:
     """Run the handlers: controllers, the dispatcher and the local cluster's door.
