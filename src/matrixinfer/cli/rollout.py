@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from matrixinfer.cli.clusters import ContextOption, KubeconfigOption, Objects, Where, objects_of
+from matrixinfer.cli.clusters import Objects, Where, objects_of, on_a_cluster
 from matrixinfer.cli.errors import CliError
 from matrixinfer.cli.objects import PANEL, NamespaceOption
-from matrixinfer.cli.running import BusOption, DataOption
 from matrixinfer.cli.targets import Target, TargetArgument, apply, check_free, found, infers_of, read_target
 
 Manifest = dict[str, Any]
@@ -28,15 +27,13 @@ def register(app: typer.Typer) -> None:
 
 
 @commands.command()
+@on_a_cluster
 def status(
     *,
+    where: Where,
     target: TargetArgument,
     timeout: Annotated[float, typer.Option("--timeout", min=0.0, help="Seconds to wait; 0: only look.")] = 600.0,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """Wait until everything is of the present template and ready, and say how far it is meanwhile.
 
@@ -44,79 +41,71 @@ def status(
 
     Example: matrixinfer rollout status model/smollm2 --timeout 60
     """
-    if not asyncio.run(_status(read_target(target), timeout, namespace, Where(bus, data, kubeconfig, context))):
+    if not asyncio.run(_status(read_target(target), timeout, namespace, where)):
         raise typer.Exit(1)
 
 
 @commands.command()
+@on_a_cluster
 def pause(
     *,
+    where: Where,
     target: TargetArgument,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """Replace nothing more until `resume`. Scaling goes on.
 
     Example: matrixinfer rollout pause modelinfer/split
     """
-    asyncio.run(_hold(read_target(target), True, namespace, Where(bus, data, kubeconfig, context)))
+    asyncio.run(_hold(read_target(target), True, namespace, where))
 
 
 @commands.command()
+@on_a_cluster
 def resume(
     *,
+    where: Where,
     target: TargetArgument,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """Go on with a rollout that was paused.
 
     Example: matrixinfer rollout resume modelinfer/split
     """
-    asyncio.run(_hold(read_target(target), False, namespace, Where(bus, data, kubeconfig, context)))
+    asyncio.run(_hold(read_target(target), False, namespace, where))
 
 
 @commands.command()
+@on_a_cluster
 def history(
     *,
+    where: Where,
     target: TargetArgument,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """List the templates that are kept, the newest last.
 
     Example: matrixinfer rollout history modelinfer/split
     """
-    asyncio.run(_history(read_target(target), namespace, Where(bus, data, kubeconfig, context)))
+    asyncio.run(_history(read_target(target), namespace, where))
 
 
 @commands.command()
+@on_a_cluster
 def undo(
     *,
+    where: Where,
     target: TargetArgument,
     to: Annotated[
         int | None, typer.Option("--to-revision", min=1, help="A number of `history`; else the one before.")
     ] = None,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """Make a former template of a ModelInfer the present one; how many replicas its roles have stays.
 
     Example: matrixinfer rollout undo modelinfer/split --to-revision 2
     """
-    asyncio.run(_undo(read_target(target), to, namespace, Where(bus, data, kubeconfig, context)))
+    asyncio.run(_undo(read_target(target), to, namespace, where))
 
 
 # -- status

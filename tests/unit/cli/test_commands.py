@@ -19,7 +19,7 @@ from matrixinfer.cli import chat as chat_module
 from matrixinfer.cli import checks
 from matrixinfer.cli.app import app
 from matrixinfer.cli.errors import CliError
-from matrixinfer.cli.objects import read_text
+from matrixinfer.cli.manifest_files import read_text
 from matrixinfer.cli.process import set_up_logging
 from matrixinfer.up import record
 
