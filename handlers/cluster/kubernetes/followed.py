@@ -16,7 +16,7 @@ from matrixinfer.bus.cluster_client import Manifest, Sighting
 from matrixinfer.bus.errors import Unavailable
 from matrixinfer.handlers.api.registry import Kind
 from matrixinfer.handlers.cluster.kubernetes.connection import Connection
-from matrixinfer.handlers.cluster.kubernetes.errors import TooOld
+from matrixinfer.handlers.cluster.kubernetes.errors import Refused, TooOld
 from matrixinfer.handlers.cluster.kubernetes.reflector import PAGE, SILENT_S, WATCH_S, error_of
 from matrixinfer.handlers.cluster.kubernetes.requests import collection_path
 
@@ -51,7 +51,9 @@ async def followed(
                     yield [sighting]
         except TooOld:
             continue
-        except Unavailable:
+        except (Unavailable, Refused) as error:
+            if isinstance(error, Refused) and error.status < 500 and error.status != 429:
+                raise
             await connection.clock.sleep(AGAIN_AFTER_S)
 
 
