@@ -20,8 +20,6 @@ from matrixinfer.handlers.errors import HandlerError
 
 logger = logging.getLogger("matrixinfer.handlers.admission.main")
 
-Open = Callable[[], "contextlib.AbstractAsyncContextManager[Connection]"]
-
 
 async def run(
     settings: AdmissionSettings,

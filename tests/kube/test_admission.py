@@ -7,6 +7,7 @@ import base64
 import contextlib
 import functools
 import json
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -18,13 +19,17 @@ import pytest
 
 from matrixinfer.bus.background import end
 from matrixinfer.bus.clock import SystemClock
+from matrixinfer.bus.memory import MemoryBroker
 from matrixinfer.bus.server.record import free_port
+from matrixinfer.bus.settings import BusSettings
 from matrixinfer.handlers.admission.authority import Keyset, made, renewed
 from matrixinfer.handlers.admission.configurations import COLLECTIONS, Wanted, configurations
 from matrixinfer.handlers.admission.main import run
 from matrixinfer.handlers.admission.own_certificate import keyset_of, secret_data
 from matrixinfer.handlers.admission.settings import AdmissionSettings
 from matrixinfer.handlers.cluster.kubernetes.rbac import admission_role, admission_rules, cluster_role
+from matrixinfer.handlers.main import serve
+from matrixinfer.handlers.settings import HandlersSettings
 from support.eventually import eventually
 from support.kube import ControlPlane
 from support.rule_cases import cases
@@ -34,6 +39,7 @@ SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
 MODELS = "/apis/matrixinfer.ai/v1alpha1/namespaces/default/models"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 DAY = 86_400.0
+APPLIES = re.compile(r"^apiserver_request_total\{(.*verb=\"APPLY\".*)\} (\d+)$", re.MULTILINE)
 
 
 def model(name: str, **backend: Any) -> dict[str, Any]:
@@ -176,6 +182,51 @@ async def test_bad_objects_are_refused_in_our_words_and_good_ones_get_their_defa
         assert (await webhooks.ask("DELETE", f"{MODELS}/m"))["status"] == "Success"
         with pytest.raises(HTTPError):
             await webhooks.ask("GET", f"{MODELS}/m")
+
+
+def applies(plane: ControlPlane) -> int:
+    """How often anybody has applied an object of ours, with or without a change."""
+    port = plane.crd_port if plane.knows_cel else plane.port
+    counted = APPLIES.findall(plane.ask("GET", "/metrics", port=port)["text"])
+    return sum(int(float(count)) for labels, count in counted if 'group="matrixinfer.ai"' in labels)
+
+
+async def test_reconcilers_are_at_rest_with_what_the_webhooks_have_written_out(webhooks, monkeypatch):
+    """Handlers with both roles: a default that were no default to a reconciler would be written again for ever."""
+    plane, stop = webhooks.plane, asyncio.Event()
+    told = {"host": "127.0.0.1", "port": webhooks.port, "secret": SECRET, "namespace": NAMESPACE, "names": "127.0.0.1"}
+    for name, value in (told | {"linger_s": 0}).items():
+        monkeypatch.setenv(f"MATRIXINFER_ADMISSION_{name.upper()}", str(value))
+    settings = HandlersSettings(
+        roles=frozenset({"reconcile", "admission"}),
+        cluster="kubernetes",
+        kubeconfig=str(plane.kubeconfig),
+        resync_s=0.5,
+    )
+    process = asyncio.create_task(serve(settings, MemoryBroker(SystemClock()).connect(), BusSettings(), stop))
+    try:
+        await webhooks.configure()
+        await eventually(webhooks.refuse_bad_objects, timeout_s=30, every_s=0.1)
+        await webhooks.ask("POST", MODELS, model("m"))
+        infers = MODELS.replace("/models", "/modelinfers")
+
+        async def is_made() -> bool:
+            found = (await webhooks.ask("GET", infers))["items"]
+            return bool(found) and found[0].get("status", {}).get("observedGeneration") == 1
+
+        await eventually(is_made, timeout_s=30, every_s=0.1)
+        (infer,) = (await webhooks.ask("GET", infers))["items"]
+        assert infer["spec"]["recovery"] == {"backoff": "10s", "maxBackoff": "5m"}
+        seen = [0]
+
+        async def is_at_rest() -> bool:
+            seen.append(await asyncio.to_thread(applies, plane))
+            return seen[-1] == seen[-2] > 0
+
+        await eventually(is_at_rest, timeout_s=30, every_s=2.0)
+    finally:
+        stop.set()
+        await process
 
 
 async def test_an_object_that_an_older_version_let_in_can_still_lose_its_finalizer(webhooks):

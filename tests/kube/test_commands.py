@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+import yaml
 
 from support.commands import Commands, Lines
 from support.kube import ControlPlane
@@ -54,9 +55,8 @@ async def test_changes_are_shown_as_they_come_until_ctrl_c(run):
 
 
 async def test_a_deletion_is_waited_for_as_long_as_somebody_holds_it(run, control_plane):
-    model = {"metadata": {"name": "held", "finalizers": ["example.com/held"]}}
-    model |= {"apiVersion": "matrixinfer.ai/v1alpha1", "kind": "Model"}
-    model |= {"spec": {"backends": [{"name": "a", "type": "Simulated"}]}}
+    model = yaml.safe_load(MODEL % ("held", 1))
+    model["metadata"]["finalizers"] = ["example.com/held"]
     await asyncio.to_thread(control_plane.ask, "POST", MODELS, model)
     told = await run("delete", "model", "held", "--wait", "--timeout", "0.5", code=1)
     assert "model/held is still there after 0.5 s" in told

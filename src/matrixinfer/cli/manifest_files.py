@@ -23,7 +23,11 @@ def read_text(filename: str) -> str:
 
 def read_texts(filenames: Iterable[str], recursive: bool) -> dict[str, str]:
     """By file, in the order in which they were named; those of a folder by name. Raises CliError."""
-    return {name: read_text(name) for filename in filenames for name in _files(filename, recursive)}
+    texts: dict[str, str] = {}
+    for name in (name for filename in filenames for name in _files(filename, recursive)):
+        if name not in texts:  # stdin can be read once only
+            texts[name] = read_text(name)
+    return texts
 
 
 def joined(texts: dict[str, str], namespace: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 import yaml
@@ -13,14 +14,14 @@ from matrixinfer.handlers.admission.configurations import Wanted, configurations
 from matrixinfer.handlers.api.crds.render import our_kinds
 
 
-def printed(*flags: str) -> list[dict]:
+def printed(*flags: str) -> list[dict[str, Any]]:
     result = CliRunner().invoke(app, ["webhooks", *flags])
     assert result.exit_code == 0, result.stderr
     return list(yaml.safe_load_all(result.stdout))
 
 
 @pytest.mark.parametrize("configuration", printed(), ids=lambda one: one["kind"])
-def test_every_kind_of_ours_is_asked_about_when_it_is_made_and_changed(configuration: dict) -> None:
+def test_every_kind_of_ours_is_asked_about_when_it_is_made_and_changed(configuration: dict[str, Any]) -> None:
     (webhook,) = configuration["webhooks"]
     (rule,) = webhook["rules"]
     assert rule["resources"] == sorted(kind.plural for kind in our_kinds())

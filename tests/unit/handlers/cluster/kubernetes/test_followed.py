@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from matrixinfer.bus.errors import Unavailable
 from matrixinfer.handlers.cluster.kubernetes.client import KubernetesClient
 from support.scripted_api import Answer, ScriptedApi, scripted_api
 
+Body = dict[str, Any]
 Watch = AsyncGenerator[list[Sighting], None]
 
 
@@ -21,15 +23,15 @@ class NoClock(SystemClock):
         await super().sleep(0.0)
 
 
-def pod(name: str, version: int) -> dict:
+def pod(name: str, version: int) -> Body:
     return {"kind": "Pod", "metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": str(version)}}
 
 
-def page(version: int, *bodies: dict, more: str = "") -> Answer:
+def page(version: int, *bodies: Body, more: str = "") -> Answer:
     return Answer({"items": list(bodies), "metadata": {"resourceVersion": str(version), "continue": more}})
 
 
-def told(*events: tuple[str, dict], stays_open: bool = False) -> Answer:
+def told(*events: tuple[str, Body], stays_open: bool = False) -> Answer:
     return Answer(lines=[{"type": what, "object": body} for what, body in events], stays_open=stays_open)
 
 
