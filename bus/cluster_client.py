@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,6 +27,15 @@ from matrixinfer.bus.contracts.cluster import (
 from matrixinfer.bus.errors import BusError, Malformed
 
 Manifest = dict[str, Any]
+
+
+class Sighting(NamedTuple):
+    """An object as it is, or as it was last seen before it went."""
+
+    manifest: Manifest
+    is_gone: bool = False
+
+
 R = TypeVar("R", Applied, Objects, Deleted)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Coroutine
 
 from matrixinfer.bus.background import end
 from matrixinfer.bus.bus import Bus
+from matrixinfer.bus.clock import Clock
+from matrixinfer.bus.errors import Misconfigured
 from matrixinfer.bus.settings import BusSettings
 from matrixinfer.handlers.cluster.door import Door
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
@@ -31,11 +33,17 @@ Jobs = dict[str, Coroutine[None, None, None]]
 async def serve(settings: HandlersSettings, bus: Bus, bus_settings: BusSettings, stop: asyncio.Event) -> None:
     """Returns after a clean end that `stop` asked for. Anything that ends by itself ends the whole with its error (an
     ExceptionGroup), so that whoever started the process starts it again."""
+    if "admission" in settings.roles and settings.cluster != "kubernetes":
+        raise Misconfigured(
+            "the role admission answers a Kubernetes API server; expected MATRIXINFER_HANDLERS_CLUSTER=kubernetes"
+        )
     jobs: Jobs = {}
     if settings.roles & {"cluster", "reconcile"}:
         jobs |= await _control_plane(settings, bus, bus_settings)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_endless(name, job, stop), name=name) for name, job in jobs.items()]
+        if "admission" in settings.roles:
+            group.create_task(_endless("admission", _admission(settings, bus.clock, stop), stop), name="admission")
         if "dispatch" in settings.roles:
             group.create_task(_endless("dispatch", _dispatch(bus, stop), stop), name="dispatch")
         logger.info("handlers serve: %s", ", ".join(sorted(settings.roles)))
@@ -82,6 +90,14 @@ def _dispatch(bus: Bus, stop: asyncio.Event) -> Coroutine[None, None, None]:
     from matrixinfer.handlers.dispatch.settings import DispatchSettings
 
     return dispatch.run(DispatchSettings(), bus, stop)
+
+
+def _admission(settings: HandlersSettings, clock: Clock, stop: asyncio.Event) -> Coroutine[None, None, None]:
+    """Ends by `stop` itself; it is given no bus: keys and certificates have no business there."""
+    from matrixinfer.handlers.admission import main as admission
+    from matrixinfer.handlers.admission.settings import AdmissionSettings
+
+    return admission.run(AdmissionSettings(), clock, stop, kubeconfig=settings.kubeconfig, context=settings.context)
 
 
 async def _endless(name: str, job: Coroutine[None, None, None], stop: asyncio.Event) -> None:

@@ -11,8 +11,8 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from matrixinfer.bus.configuration import Settings
 from matrixinfer.handlers.reconcile.backends.platform import Platform
 
-HandlersRole = Literal["cluster", "reconcile", "dispatch"]
-ALL_ROLES: frozenset[HandlersRole] = frozenset({"cluster", "reconcile", "dispatch"})
+HandlersRole = Literal["cluster", "reconcile", "dispatch", "admission"]
+USUAL_ROLES: frozenset[HandlersRole] = frozenset({"cluster", "reconcile", "dispatch"})
 
 
 def _words(value: object) -> object:
@@ -25,9 +25,10 @@ class HandlersSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="MATRIXINFER_HANDLERS_")
 
-    roles: Annotated[frozenset[HandlersRole], NoDecode, BeforeValidator(_words), Field(min_length=1)] = ALL_ROLES
+    roles: Annotated[frozenset[HandlersRole], NoDecode, BeforeValidator(_words), Field(min_length=1)] = USUAL_ROLES
     """What this process does, separated by commas: `cluster` serves the local cluster's door and deletes what lost its
-    owner, `reconcile` turns resources into pods, pools and routes, `dispatch` gives requests to pods."""
+    owner, `reconcile` turns resources into pods, pools and routes, `dispatch` gives requests to pods, `admission`
+    answers the webhooks of a Kubernetes API server, and is there only when it is named."""
 
     cluster: Literal["local", "kubernetes"] = "local"
     """Where the objects are: `local` is the bucket OBJECTS, with nodes that run Pods as processes; `kubernetes` is an

@@ -38,7 +38,6 @@ class Keeper:
         backoff: Backoff,
         *,
         new_life: Callable[[], str],
-        log_bytes: int,
         on_change: Callable[[PodId], None],
     ) -> None:
         self.states: dict[ContainerId, ContainerState] = {}
@@ -47,7 +46,6 @@ class Keeper:
         self._machine = machine
         self._backoff = backoff
         self._new_life = new_life
-        self._log_bytes = log_bytes
         self._on_change = on_change
 
     def adopt(self, now: float, owner: str) -> None:
@@ -137,7 +135,7 @@ class Keeper:
             command_line(container, self._machine),
             environment(pod, container, self._machine, life),
             Path(container.working_dir) if container.working_dir else self._records.working_dir(pod.id),
-            self._records.log_path(id, self._log_bytes),
+            self._records.log_path(id),
         )
 
     def _signal(self, id: ContainerId, number: signal.Signals) -> None:

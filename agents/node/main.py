@@ -61,7 +61,6 @@ class Node:
             machine_of(settings, bus),
             self._backoff,
             new_life=lambda: self._owner + new_boot_id(),
-            log_bytes=settings.log_bytes,
             on_change=self._on_container_changed,
         )
 

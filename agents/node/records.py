@@ -94,11 +94,11 @@ class Records:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def log_path(self, id: ContainerId, rotate_bytes: int) -> Path:
-        """Where the container's output goes. Called at a start: a log above `rotate_bytes` is moved to `.1` first."""
+    def log_path(self, id: ContainerId) -> Path:
+        """Where the container's output goes. Called at a start: what the run before has said is moved to `.1`."""
         path = self._log(id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size > rotate_bytes:
+        if path.exists() and path.stat().st_size > 0:
             path.replace(path.with_name(path.name + ".1"))
         return path
 

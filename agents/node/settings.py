@@ -50,6 +50,3 @@ class NodeSettings(Settings):
 
     ready_silence_s: float = Field(default=3.0, gt=0)
     """A Pod with an agent is ready while its load events come; after this long without one it is not."""
-
-    log_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
-    """A container's log above this size is moved aside (`.1`) when the container starts."""

@@ -51,7 +51,7 @@ def parse_manifests(text: str, namespace: str = DEFAULT_NAMESPACE) -> list[Resou
 
 
 def read_manifest(document: object, namespace: str, *, where: str) -> Resource:
-    """One document as a resource. `where` begins each problem."""
+    """One document as a resource. `where` begins each problem, before the object's kind and name."""
     if not isinstance(document, dict):
         raise BadManifest([f"{where}: expected an object with apiVersion, kind and metadata, got {shown(document)}"])
     kind = _kind_of(document, where)
@@ -60,7 +60,8 @@ def read_manifest(document: object, namespace: str, *, where: str) -> Resource:
     if isinstance(metadata, dict):
         kept = {name: value for name, value in metadata.items() if name not in _FILLED_BY_THE_CLUSTER}
         body["metadata"] = {"namespace": namespace} | kept
-        where = f"{where} ({kind.name} {_name(kept)})"
+        named = f"{kind.name} {_name(kept)}"
+        where = f"{where} ({named})" if where else named
     try:
         return kind.type.model_validate(body)
     except ValidationError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 from matrixinfer.bus.background import end
 from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.serving import PoolPod
+from support.commands import Commands
 from support.eventually import eventually
 from support.kube import ControlPlane
 from support.kube_house import RESYNC_S, House, running
@@ -116,23 +116,13 @@ def rolling(image: str) -> dict[str, Any]:
     return INFER | {"spec": INFER["spec"] | {"template": {"roles": roles}}}
 
 
-async def matrixinfer(house, *words: str) -> str:
-    command = [sys.executable, "-m", "matrixinfer", *words, "--kubeconfig", str(house.plane.kubeconfig)]
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    return output.decode()
-
-
 async def test_a_rolling_update_with_surge_never_has_fewer_pods_in_the_pool_and_the_command_line_follows_it(
     house, tmp_path
 ):
+    matrixinfer = Commands("--kubeconfig", str(house.plane.kubeconfig))
     manifest = tmp_path / "rolls.yaml"
     manifest.write_text(yaml.safe_dump_all([rolling("one"), SERVER]))
-    assert await matrixinfer(house, "apply", "-f", str(manifest)) == (
-        "modelinfer/rolls created\nmodelserver/rolls created\n"
-    )
+    assert await matrixinfer("apply", "-f", str(manifest)) == ("modelinfer/rolls created\nmodelserver/rolls created\n")
     await eventually(lambda: house.serves(2), timeout_s=SLOW_S)
     fewest, most = [2], [2]
 
@@ -145,17 +135,17 @@ async def test_a_rolling_update_with_surge_never_has_fewer_pods_in_the_pool_and_
 
     watching = asyncio.create_task(watch())
     manifest.write_text(yaml.safe_dump_all([rolling("two"), SERVER]))
-    assert "modelinfer/rolls configured" in await matrixinfer(house, "apply", "-f", str(manifest))
-    await matrixinfer(house, "rollout", "status", "modelinfer/rolls", "--timeout", "60")
+    assert "modelinfer/rolls configured" in await matrixinfer("apply", "-f", str(manifest))
+    await matrixinfer("rollout", "status", "modelinfer/rolls", "--timeout", "60")
     await end([watching])
     assert (min(fewest), max(most)) == (2, 3)
     found = await house.ask("GET", "/api/v1/namespaces/default/pods")
     assert {pod["spec"]["containers"][0]["image"] for pod in found["items"]} == {"two"}
-    assert len((await matrixinfer(house, "rollout", "history", "modelinfer/rolls")).splitlines()) == 3
-    await matrixinfer(house, "scale", "modelinfer/rolls", "--replicas", "1")
-    await matrixinfer(house, "rollout", "status", "modelinfer/rolls", "--timeout", "60")
-    told = await matrixinfer(house, "describe", "modelinfer", "rolls")
+    assert len((await matrixinfer("rollout", "history", "modelinfer/rolls")).splitlines()) == 3
+    await matrixinfer("scale", "modelinfer/rolls", "--replicas", "1")
+    await matrixinfer("rollout", "status", "modelinfer/rolls", "--timeout", "60")
+    told = await matrixinfer("describe", "modelinfer", "rolls")
     assert "Available=True" in told
     assert "PodsMade" in told
-    assert "modelinfer/rolls deleted" in await matrixinfer(house, "delete", "-f", str(manifest))
+    assert "modelinfer/rolls deleted" in await matrixinfer("delete", "-f", str(manifest))
     await eventually(house.is_empty, timeout_s=SLOW_S)

@@ -41,8 +41,10 @@ class ScriptedApi:
         self._script = script
         self.asked: list[tuple[str, str, Query]] = []
         self.kubeconfig = folder / "kubeconfig"
+        self.serving: set[asyncio.Task[None] | None] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.serving.add(asyncio.current_task())
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             method, target, _ = head.split("\r\n", 1)[0].split(" ")
@@ -76,3 +78,6 @@ async def scripted_api(folder: Path, script: Callable[[str, str, Query], Answer]
         yield api
     finally:
         server.close()
+        running = {task for task in api.serving if task is not None and not task.done()}
+        if running:  # their clients are gone, and they notice it a moment later
+            await asyncio.wait(running, timeout=1.0)

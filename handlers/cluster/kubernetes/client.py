@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from matrixinfer.bus.clock import Clock
-from matrixinfer.bus.cluster_client import Manifest
+from matrixinfer.bus.cluster_client import Manifest, Sighting
 from matrixinfer.bus.cluster_client import Refused as RefusedByCluster
 from matrixinfer.bus.contracts.cluster import AppliedObject, Outcome, RefusalCode
 from matrixinfer.handlers.api.manifests import parse_manifests
@@ -18,6 +18,7 @@ from matrixinfer.handlers.api.registry import KINDS, find_kind
 from matrixinfer.handlers.cluster.kubernetes import requests
 from matrixinfer.handlers.cluster.kubernetes.connection import Connection
 from matrixinfer.handlers.cluster.kubernetes.errors import Refused
+from matrixinfer.handlers.cluster.kubernetes.followed import followed
 from matrixinfer.handlers.errors import BadManifest
 
 PAGE = "500"
@@ -42,11 +43,29 @@ class KubernetesClient:
 
     async def apply(self, manifests: str, namespace: str = "default") -> list[AppliedObject]:
         """Create or change what the YAML describes; nothing is applied when any document is wrong in itself."""
+        return await self._apply(manifests, namespace, {})
+
+    async def preview(self, manifests: str, namespace: str = "default") -> list[AppliedObject]:
+        """What `apply` would do, by the server's own dry run: webhooks are asked, nothing is stored."""
+        return await self._apply(manifests, namespace, {"dryRun": "All"})
+
+    async def _apply(self, manifests: str, namespace: str, query: dict[str, str]) -> list[AppliedObject]:
         try:
             resources = parse_manifests(manifests, namespace)
         except BadManifest as error:
             raise RefusedByCluster("invalid", error.problems) from error
-        return [await self._apply_one(resource) for resource in resources]
+        return [await self._apply_one(resource, query) for resource in resources]
+
+    async def watch(self, kind: str, namespace: str = "", name: str = "") -> AsyncGenerator[list[Sighting], None]:
+        """First everything that is there, by namespace and name, then each change; `aclose` it. A `name` is of one
+        `namespace`."""
+        found = followed(self._connection, KINDS[_kind(kind)], namespace, name)
+        try:
+            async with contextlib.aclosing(found):
+                async for sightings in found:
+                    yield sightings
+        except Refused as refusal:
+            raise _refused(refusal) from refusal
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         return await self._get(requests.object_path(KINDS[_kind(kind)], namespace, name))
@@ -85,10 +104,19 @@ class KubernetesClient:
         return True
 
     async def logs(
-        self, namespace: str, pod: str, container: str = "", *, follow: bool = False, tail: int | None = None
+        self,
+        namespace: str,
+        pod: str,
+        container: str = "",
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        previous: bool = False,
     ) -> AsyncIterator[str]:
-        """Line by line, of what is there the last `tail`; with `follow` until the container has ended."""
-        query = {"follow": str(follow).lower()} | ({"container": container} if container else {})
+        """Line by line, of what is there the last `tail`; with `follow` until the container has ended; with `previous`
+        of its run before this one."""
+        query = {"previous": "true"} if previous else {}
+        query |= {"follow": str(follow).lower()} | ({"container": container} if container else {})
         query |= {"tailLines": str(tail)} if tail is not None else {}
         path = requests.object_path(KINDS["Pod"], namespace, pod, "log")
         try:
@@ -98,10 +126,10 @@ class KubernetesClient:
         except Refused as refusal:
             raise _refused(refusal) from refusal
 
-    async def _apply_one(self, resource: Resource) -> AppliedObject:
+    async def _apply_one(self, resource: Resource, query: dict[str, str]) -> AppliedObject:
         path, (kind, namespace, name) = requests.path_of(resource), resource.key
         before = await self._get(path)
-        query = {"fieldManager": MANAGER, "force": "true"}
+        query = {"fieldManager": MANAGER, "force": "true"} | query
         after = await self._ask("PATCH", path, query, requests.applied_body(resource), requests.APPLY)
         return AppliedObject(kind, namespace, name, _outcome(before, after))
 

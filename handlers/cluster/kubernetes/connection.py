@@ -51,7 +51,7 @@ class Connection:
 
     def __init__(self, api: client.ApiClient, clock: Clock) -> None:
         self._api = api
-        self._clock = clock
+        self.clock = clock
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._is_closed = False
         self._connector = aiohttp.TCPConnector(
@@ -114,7 +114,7 @@ class Connection:
                     raise
                 if attempt == ATTEMPTS - 1:
                     raise Unavailable(f"{refusal}; {ATTEMPTS} times in a row") from refusal
-                await self._clock.sleep(backoff.failed(random.random(), refusal.retry_after_s))
+                await self.clock.sleep(backoff.failed(random.random(), refusal.retry_after_s))
         raise AssertionError
 
     async def lines(self, path: str, query: Mapping[str, str], *, silent_s: float) -> AsyncGenerator[bytes, None]:

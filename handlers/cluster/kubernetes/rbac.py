@@ -1,5 +1,5 @@
 """What the handlers must be allowed to do on a Kubernetes cluster, and why: for the chart, which makes a ClusterRole of
-it. Nothing in it reads a Secret."""
+it. Nothing in it reads a Secret, but the one of a process that answers webhooks with a certificate of its own."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ class Rule:
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
     why: str
+    names: tuple[str, ...] = ()
+    """Of these objects only; empty: of all."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"apiGroups": list(self.groups), "resources": list(self.resources), "verbs": list(self.verbs)}
+        rule = {"apiGroups": list(self.groups), "resources": list(self.resources), "verbs": list(self.verbs)}
+        return rule | ({"resourceNames": list(self.names)} if self.names else {})
 
 
 def rules() -> tuple[Rule, ...]:
@@ -44,12 +47,35 @@ def rules() -> tuple[Rule, ...]:
     )
 
 
-def cluster_role(name: str) -> dict[str, Any]:
+def admission_rules(configuration: str) -> tuple[Rule, ...]:
+    """Further ones, in the whole cluster, for the role `admission` with a certificate of its own."""
+    kinds = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+    verbs, why = (*READ, "update"), "to say whom to trust"
+    return (Rule(("admissionregistration.k8s.io",), kinds, verbs, why, names=(configuration,)),)
+
+
+def admission_secret_rules(secret: str) -> tuple[Rule, ...]:
+    """The same role's, in the namespace of its Secret and nowhere else."""
+    return (
+        Rule(("",), ("secrets",), (*READ, "update"), "the certificate, which replicas share", names=(secret,)),
+        Rule(("",), ("secrets",), ("create",), "when there is none (no rule about making can name what is made)"),
+    )
+
+
+def cluster_role(name: str, further: tuple[Rule, ...] = ()) -> dict[str, Any]:
+    return _role("ClusterRole", {"name": name}, rules() + further)
+
+
+def admission_role(name: str, namespace: str, secret: str) -> dict[str, Any]:
+    return _role("Role", {"name": name, "namespace": namespace}, admission_secret_rules(secret))
+
+
+def _role(kind: str, metadata: dict[str, Any], allowed: tuple[Rule, ...]) -> dict[str, Any]:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": name},
-        "rules": [rule.to_json() for rule in rules()],
+        "kind": kind,
+        "metadata": metadata,
+        "rules": [rule.to_json() for rule in allowed],
     }
 
 

@@ -114,7 +114,7 @@ class Reflector:
             event = json.loads(line)
             what, body = event["type"], event["object"]
             if what == "ERROR":
-                raise _error(body)
+                raise error_of(body)
             self._cache.saw(self._kind.name, what, body)
             self._version = body["metadata"]["resourceVersion"]
         except (ValueError, KeyError, TypeError) as error:
@@ -127,6 +127,7 @@ class Reflector:
         self._cache.listed(self._kind.name, (), self._cache.seen[self._kind.name].revision, frozenset())
 
 
-def _error(status: dict[str, Any]) -> Refused:
+def error_of(status: dict[str, Any]) -> Refused:
+    """What an ERROR of a watch means."""
     code, reason, message = int(status.get("code", 500)), str(status.get("reason", "")), str(status.get("message", ""))
     return TooOld(code, reason, message) if code == 410 else Refused(code, reason, message)

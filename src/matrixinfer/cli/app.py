@@ -24,6 +24,7 @@ from matrixinfer.cli import (
     scale,
     simulate,
     start,
+    webhooks,
 )
 from matrixinfer.cli.errors import readable
 
@@ -77,5 +78,8 @@ def root(
     logging.getLogger("matrixinfer").addHandler(logging.NullHandler())
 
 
-for group in (start, chat, objects, describe, logs, scale, rollout, crds, explain, replay, doctor, simulate, parts):
+for group in (
+    *(start, chat, objects, describe, logs, scale, rollout, crds, webhooks),
+    *(explain, replay, doctor, simulate, parts),
+):
     group.register(app)

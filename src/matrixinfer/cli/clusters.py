@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 import typer
 
-from matrixinfer.cli.running import connected, running
+from matrixinfer.cli.running import BusOption, DataOption, connected, running
 
 if TYPE_CHECKING:  # `--help` loads no part of the platform
+    from matrixinfer.bus.cluster_client import Sighting
     from matrixinfer.bus.contracts.cluster import AppliedObject
 
 Manifest = dict[str, Any]
@@ -49,10 +52,36 @@ class Where(NamedTuple):
         return bool(os.environ.get("KUBECONFIG")) or (Path.home() / ".kube" / "config").exists()
 
 
+def _where(
+    *,
+    bus: BusOption = None,
+    data: DataOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+) -> Where:
+    return Where(bus, data, kubeconfig, context)
+
+
+def on_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameter `where` comes out of the options that say which cluster is meant."""
+    options = inspect.signature(_where, eval_str=True).parameters
+    own = inspect.signature(command, eval_str=True)
+    parameters = [one for one in own.parameters.values() if one.name != "where"] + list(options.values())
+
+    @functools.wraps(command)
+    def told(**values: Any) -> None:  # Any: each command has its own
+        command(where=_where(**{name: values.pop(name) for name in options}), **values)
+
+    told.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # what typer looks at
+    return told
+
+
 class Objects(Protocol):
     """Calls raise the bus's Refused, with sentences for people, and Unavailable."""
 
     async def apply(self, manifests: str, namespace: str = "default") -> list[AppliedObject]: ...
+    def watch(self, kind: str, namespace: str = "", name: str = "") -> AsyncGenerator[list[Sighting], None]: ...
+    async def preview(self, manifests: str, namespace: str = "default") -> list[AppliedObject]: ...
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None: ...
     async def list(self, kind: str, namespace: str = "", labels: dict[str, str] | None = None) -> list[Manifest]: ...
     async def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> bool: ...
@@ -74,7 +103,7 @@ async def objects_of(where: Where) -> AsyncIterator[Objects]:
         finally:
             await found.close()
         return
-    from matrixinfer.bus.cluster_client import ClusterClient
+    from matrixinfer.cli.local_objects import LocalObjects
 
     async with connected(where.bus_url, where.data) as bus:
-        yield ClusterClient(bus)
+        yield LocalObjects(bus)

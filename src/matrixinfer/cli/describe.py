@@ -7,31 +7,28 @@ from typing import Annotated, Any
 
 import typer
 
-from matrixinfer.cli.clusters import ContextOption, KubeconfigOption, Where, objects_of
+from matrixinfer.cli.clusters import Where, objects_of, on_a_cluster
 from matrixinfer.cli.errors import CliError
 from matrixinfer.cli.objects import PANEL, NamespaceOption
-from matrixinfer.cli.running import BusOption, DataOption
 
 
 def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL)(describe)
 
 
+@on_a_cluster
 def describe(
     *,
+    where: Where,
     kind: Annotated[str, typer.Argument(help="model, modelserver, modelroute, modelinfer or pod.")],
     name: Annotated[str, typer.Argument(help="Its name.")],
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """Show an object with its conditions, what belongs to it, and what happened to all of these.
 
     Example: matrixinfer describe model smollm2
     """
-    typer.echo(asyncio.run(_describe(kind, name, namespace, Where(bus, data, kubeconfig, context))))
+    typer.echo(asyncio.run(_describe(kind, name, namespace, where)))
 
 
 async def _describe(kind: str, name: str, namespace: str, where: Where) -> str:

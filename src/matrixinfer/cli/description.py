@@ -52,6 +52,11 @@ def _conditions(manifest: Manifest, now: float) -> list[str]:
     return lines
 
 
+def belonging(manifest: Manifest, family: Iterable[Manifest]) -> list[Manifest]:
+    """What it owns among these, at any depth."""
+    return [one for _, one in _tree(manifest, list(family), 1)]
+
+
 def _tree(parent: Manifest, members: list[Manifest], depth: int) -> Iterator[tuple[int, Manifest]]:
     """Depth first, in the order of kinds and names. Owners' uids lead: a circle cannot be made of them."""
     uid = parent["metadata"].get("uid")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from matrixinfer.cli.clusters import ContextOption, KubeconfigOption, Where
+from matrixinfer.cli.clusters import Where, on_a_cluster
 from matrixinfer.cli.errors import CliError
 from matrixinfer.cli.objects import PANEL, NamespaceOption
-from matrixinfer.cli.running import BusOption, DataOption, running
+from matrixinfer.cli.running import running
 
 if TYPE_CHECKING:  # `--help` loads no part of the platform
     from matrixinfer.handlers.cluster.kubernetes.client import KubernetesClient
@@ -24,17 +24,18 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL)(logs)
 
 
+@on_a_cluster
 def logs(
     *,
+    where: Where,
     pod: Annotated[str, typer.Argument(help="Name of the pod.")],
     container: Annotated[str | None, typer.Option("-c", "--container", help="Which one, where it has several.")] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes, until Ctrl-C.")] = False,
+    previous: Annotated[
+        bool, typer.Option("-p", "--previous", help="Of the run before this one, e.g. of the one that crashed.")
+    ] = False,
     tail: Annotated[int | None, typer.Option("--tail", min=0, help="Only so many of the last lines.")] = None,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """Print the log of a container.
 
@@ -42,15 +43,17 @@ def logs(
 
     Example: matrixinfer logs smollm2-main-0-server-0-0 --tail 50 -f
     """
-    where = Where(bus, data, kubeconfig, context)
+    if previous and follow:
+        raise CliError("the run before this one has ended: nothing comes any more; leave out --follow or --previous")
     if where.is_kubernetes:
 
         def lines(client: KubernetesClient) -> AsyncIterator[str]:
-            return client.logs(namespace, pod, container or "", follow=follow, tail=tail)
+            return client.logs(namespace, pod, container or "", follow=follow, tail=tail, previous=previous)
 
         asyncio.run(_of_kubernetes(where, lines))
     else:
-        asyncio.run(_of_this_machine(log_file(where, namespace, pod, container), follow, tail))
+        path = log_file(where, namespace, pod, container)
+        asyncio.run(_of_this_machine(former(path) if previous else path, follow, tail))
 
 
 def log_file(where: Where, namespace: str, pod: str, container: str | None) -> Path:
@@ -70,6 +73,14 @@ def log_file(where: Where, namespace: str, pod: str, container: str | None) -> P
     if name not in found:
         raise CliError(f"pod {pod} has no container {container!r}; expected one of {', '.join(found)}")
     return found[name]
+
+
+def former(path: Path) -> Path:
+    """The log of the run before: the node moves it aside when a container starts. Raises CliError."""
+    aside = path.with_name(f"{path.name}.1")
+    if not aside.exists():
+        raise CliError(f"container {path.stem} has no log of a run before this one: it has not been restarted")
+    return aside
 
 
 async def _of_this_machine(path: Path, follow: bool, tail: int | None) -> None:

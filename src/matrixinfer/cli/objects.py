@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from enum import StrEnum
-from pathlib import Path
+from contextlib import aclosing
 from typing import Annotated, Any
 
 import typer
 
-from matrixinfer.cli.clusters import ContextOption, KubeconfigOption, Where, objects_of
+from matrixinfer.cli.clusters import Where, objects_of, on_a_cluster
 from matrixinfer.cli.errors import CliError
-from matrixinfer.cli.running import BusOption, DataOption
+from matrixinfer.cli.listing import Documents, Output, Printed, Rows, dumped
+from matrixinfer.cli.manifest_files import joined, named_in, read_texts
 
 PANEL = "Objects"
 Manifest = dict[str, Any]
 
-FileOption = Annotated[
-    str | None, typer.Option("-f", "--filename", metavar="FILE", help="YAML file with objects; - reads stdin.")
-]
 NamespaceOption = Annotated[str, typer.Option("-n", "--namespace", help="Namespace of objects that name none.")]
-
-
-class Output(StrEnum):
-    TABLE = "table"
-    YAML = "yaml"
-    JSON = "json"
+FILES = typer.Option("-f", "--filename", metavar="FILE", help="File or folder with YAML, several times; - reads stdin.")
+RecursiveOption = Annotated[bool, typer.Option("-R", "--recursive", help="With -f FOLDER: the folders below too.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,154 +26,123 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel=PANEL)(command)
 
 
+@on_a_cluster
 def apply(
     *,
-    filename: Annotated[str, typer.Option("-f", "--filename", metavar="FILE", help="YAML file; - reads stdin.")],
+    where: Where,
+    filename: Annotated[list[str], FILES],
+    recursive: RecursiveOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would become of each, and do nothing.")] = False,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
-    """Create or change objects as a file describes them.
+    """Create or change objects as files describe them. Where one of them is wrong, nothing is applied.
 
     Example: matrixinfer apply -f examples/smollm2.yaml
+
+    Example: matrixinfer apply -f models/ -R --dry-run
     """
-    asyncio.run(_apply(read_text(filename), namespace, Where(bus, data, kubeconfig, context)))
+    text = joined(read_texts(filename, recursive), namespace)
+    asyncio.run(_apply(text, namespace, where, dry_run))
 
 
+@on_a_cluster
 def get(
     *,
+    where: Where,
     kind: Annotated[str, typer.Argument(help="model, modelserver, modelroute, modelinfer or pod; plurals too.")],
     name: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
     namespace: NamespaceOption = "default",
     all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="Of every namespace.")] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to print.")] = Output.TABLE,
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
+    watch: Annotated[bool, typer.Option("-w", "--watch", help="Go on with what changes, until Ctrl-C.")] = False,
+    output_watch_events: Annotated[
+        bool, typer.Option("--output-watch-events", help="With -w and -o: say ADDED, MODIFIED or DELETED of each.")
+    ] = False,
 ) -> None:
     """Show objects.
 
-    Example: matrixinfer get pods
+    Example: matrixinfer get pods -w
 
     Example: matrixinfer get model smollm2 -o yaml
     """
     from matrixinfer.bus.clock import SystemClock
 
-    found = asyncio.run(_get(kind, name, "" if all_namespaces else namespace, Where(bus, data, kubeconfig, context)))
-    if output is Output.TABLE:
-        _print_table(found, all_namespaces, SystemClock().now())
+    wanted = "" if all_namespaces and name is None else namespace
+    if watch:
+        printed = Rows(all_namespaces) if output is Output.TABLE else Documents(output, output_watch_events)
+        asyncio.run(_watch(kind, name, wanted, where, printed))
+        return
+    found = asyncio.run(_get(kind, name, wanted, where))
+    if output is not Output.TABLE:
+        typer.echo(dumped(found[0] if name is not None else {"kind": "List", "items": found}, output))
+    elif found:
+        Rows(all_namespaces).add(found, SystemClock().now())
     else:
-        typer.echo(_dump(found[0] if name is not None else {"kind": "List", "items": found}, output))
+        typer.echo("none found", err=True)
 
 
+@on_a_cluster
 def delete(
     *,
+    where: Where,
     kind: Annotated[str | None, typer.Argument(help="Kind of the object.")] = None,
     name: Annotated[str | None, typer.Argument(help="Name of the object.")] = None,
-    filename: FileOption = None,
+    filename: Annotated[list[str] | None, FILES] = None,
+    recursive: RecursiveOption = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is gone, with all that belongs to it.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.0, help="With --wait: seconds, at most.")] = 600.0,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
-    """Delete an object, or all objects of a file; what they own goes with them.
+    """Delete an object, or all objects of files; what they own goes with them.
 
-    Example: matrixinfer delete model smollm2
+    Example: matrixinfer delete model smollm2 --wait
 
     Example: matrixinfer delete -f examples/smollm2.yaml
     """
-    if filename is not None and kind is None:
-        targets = _named_in(read_text(filename), namespace)
-    elif kind is not None and name is not None and filename is None:
+    from matrixinfer.cli.deletion import deleted
+
+    if filename and kind is None:
+        targets = named_in(read_texts(filename, recursive), namespace)
+    elif kind is not None and name is not None and not filename:
         targets = [(kind, namespace, name)]
     else:
         raise CliError("say what to delete: KIND and NAME, or -f FILE")
-    if not asyncio.run(_delete(targets, Where(bus, data, kubeconfig, context))):
+    if not asyncio.run(deleted(targets, where, timeout if wait else None)):
         raise typer.Exit(1)
 
 
-async def _apply(text: str, namespace: str, where: Where) -> None:
-
+async def _apply(text: str, namespace: str, where: Where, dry_run: bool) -> None:
     async with objects_of(where) as client:
-        for applied in await client.apply(text, namespace):
-            typer.echo(f"{applied.kind.lower()}/{applied.name} {applied.outcome}")
+        act = client.preview if dry_run else client.apply
+        for applied in await act(text, namespace):
+            typer.echo(f"{applied.kind.lower()}/{applied.name} {applied.outcome}{' (dry run)' if dry_run else ''}")
 
 
 async def _get(kind: str, name: str | None, namespace: str, where: Where) -> list[Manifest]:
-
     async with objects_of(where) as client:
         if name is None:
             return await client.list(kind, namespace)
-        found = await client.get(kind, namespace or "default", name)
+        found = await client.get(kind, namespace, name)
     if found is None:
-        raise CliError(f"there is no {kind} {name!r} in namespace {namespace or 'default'!r}")
+        raise _absent(kind, name, namespace)
     return [found]
 
 
-async def _delete(targets: list[tuple[str, str, str]], where: Where) -> bool:
+async def _watch(kind: str, name: str | None, namespace: str, where: Where, printed: Printed) -> None:
+    """The list first, then each change as it comes; ended by Ctrl-C, or by a reader who left."""
+    from matrixinfer.bus.clock import SystemClock
 
-    everything = True
-    async with objects_of(where) as client:
-        for kind, namespace, name in targets:
-            found = await client.delete(kind, namespace, name)
-            typer.echo(f"{kind.lower()}/{name} {'deleted' if found else 'was not there'}", err=not found)
-            everything = everything and found
-    return everything
-
-
-def read_text(filename: str) -> str:
-    """The text of a file, or of stdin for `-`. Raises CliError for what is not text."""
-    try:
-        return sys.stdin.read() if filename == "-" else Path(filename).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise CliError(
-            f"{filename}: expected a manifest in UTF-8, met byte {error.object[error.start]:#04x}"
-        ) from error
+    clock = SystemClock()
+    async with objects_of(where) as client, aclosing(client.watch(kind, namespace, name or "")) as sightings:
+        is_first = True
+        async for batch in sightings:
+            if is_first and name is not None and not batch:
+                raise _absent(kind, name, namespace)
+            is_first = False
+            for is_gone in (True, False):
+                some = [one.manifest for one in batch if one.is_gone is is_gone]
+                printed.add(some, clock.now(), is_gone=is_gone)
 
 
-def _named_in(text: str, namespace: str) -> list[tuple[str, str, str]]:
-    import yaml
-
-    try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-        return [
-            (document["kind"], document["metadata"].get("namespace") or namespace, document["metadata"]["name"])
-            for document in documents
-        ]
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise CliError(f"the file must hold YAML objects with kind and metadata.name: {error}") from error
-
-
-def _dump(value: object, output: Output) -> str:
-    if output is Output.JSON:
-        import json
-
-        return json.dumps(value, indent=2)
-    import yaml
-
-    return str(yaml.safe_dump(value, sort_keys=False)).rstrip()
-
-
-def _print_table(found: list[Manifest], with_namespace: bool, now: float) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from matrixinfer.cli.tables import age, columns
-
-    if not found:
-        typer.echo("none found", err=True)
-        return
-    kind = found[0]["kind"]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in [*(["NAMESPACE"] if with_namespace else []), "NAME", *(name for name, _ in columns(kind)), "AGE"]:
-        table.add_column(title, overflow="fold")
-    for one in found:
-        metadata = one["metadata"]
-        cells = [metadata["name"], *(read(one) for _, read in columns(kind)), age(one, now)]
-        table.add_row(*([metadata.get("namespace", "")] if with_namespace else []), *cells)
-    console = Console(highlight=False, markup=False)
-    console.print(table) if console.is_terminal else Console(width=250, highlight=False, markup=False).print(table)
+def _absent(kind: str, name: str, namespace: str) -> CliError:
+    return CliError(f"there is no {kind} {name!r} in namespace {namespace!r}")

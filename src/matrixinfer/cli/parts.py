@@ -50,12 +50,16 @@ def gateway(
 
 def handlers(
     only: Annotated[
-        str | None, typer.Option(help="Roles of this process, of cluster, reconcile, dispatch. \\[default: all]")
+        str | None,
+        typer.Option(
+            help="Roles of this process, of cluster, reconcile, dispatch, admission. \\[default: all but admission]"
+        ),
     ] = None,
 ) -> None:
-    """Run the handlers: controllers, the dispatcher and the local cluster's door.
+    """Run the handlers: controllers, the dispatcher and the local cluster's door; or the webhooks of a Kubernetes
+    cluster.
 
-    Settings come from MATRIXINFER_HANDLERS_* and MATRIXINFER_BUS_URL.
+    Settings come from MATRIXINFER_HANDLERS_*, MATRIXINFER_ADMISSION_* and MATRIXINFER_BUS_URL.
 
     Example: matrixinfer handlers --only dispatch
     """

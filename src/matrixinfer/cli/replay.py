@@ -116,7 +116,7 @@ def seconds(text: str) -> float:
 
 def _compiled(path: Path) -> Callable[[], ProfileScheduler]:
     """Makes schedulers of the file's profile. Raises CliError, naming the field that is wrong."""
-    from matrixinfer.cli.objects import read_text
+    from matrixinfer.cli.manifest_files import read_text
     from matrixinfer.cli.profile_file import parse_profile
     from matrixinfer.handlers.dispatch.errors import BadProfile
     from matrixinfer.handlers.dispatch.scheduling.profile import compile_profile

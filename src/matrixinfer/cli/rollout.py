@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Annotated, Any
 
 import typer
 
-from matrixinfer.cli.clusters import ContextOption, KubeconfigOption, Objects, Where, objects_of
+from matrixinfer.cli.clusters import Objects, Where, objects_of, on_a_cluster
 from matrixinfer.cli.errors import CliError
 from matrixinfer.cli.objects import PANEL, NamespaceOption
-from matrixinfer.cli.running import BusOption, DataOption
-from matrixinfer.cli.targets import Target, TargetArgument, apply, check_free, found, infers_of, read_target
+from matrixinfer.cli.targets import Target, TargetArgument, apply, check_free, found, infers_of, owner_of, read_target
 
 Manifest = dict[str, Any]
-LOOK_EVERY_S = 0.5
 MODELINFER, REVISION = "matrixinfer.ai/modelinfer", "matrixinfer.ai/revision"
 
 commands = typer.Typer(
@@ -28,15 +27,13 @@ def register(app: typer.Typer) -> None:
 
 
 @commands.command()
+@on_a_cluster
 def status(
     *,
+    where: Where,
     target: TargetArgument,
     timeout: Annotated[float, typer.Option("--timeout", min=0.0, help="Seconds to wait; 0: only look.")] = 600.0,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """Wait until everything is of the present template and ready, and say how far it is meanwhile.
 
@@ -44,102 +41,111 @@ def status(
 
     Example: matrixinfer rollout status model/smollm2 --timeout 60
     """
-    if not asyncio.run(_status(read_target(target), timeout, namespace, Where(bus, data, kubeconfig, context))):
+    if not asyncio.run(_status(read_target(target), timeout, namespace, where)):
         raise typer.Exit(1)
 
 
 @commands.command()
+@on_a_cluster
 def pause(
     *,
+    where: Where,
     target: TargetArgument,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """Replace nothing more until `resume`. Scaling goes on.
 
     Example: matrixinfer rollout pause modelinfer/split
     """
-    asyncio.run(_hold(read_target(target), True, namespace, Where(bus, data, kubeconfig, context)))
+    asyncio.run(_hold(read_target(target), True, namespace, where))
 
 
 @commands.command()
+@on_a_cluster
 def resume(
     *,
+    where: Where,
     target: TargetArgument,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """Go on with a rollout that was paused.
 
     Example: matrixinfer rollout resume modelinfer/split
     """
-    asyncio.run(_hold(read_target(target), False, namespace, Where(bus, data, kubeconfig, context)))
+    asyncio.run(_hold(read_target(target), False, namespace, where))
 
 
 @commands.command()
+@on_a_cluster
 def history(
     *,
+    where: Where,
     target: TargetArgument,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """List the templates that are kept, the newest last.
 
     Example: matrixinfer rollout history modelinfer/split
     """
-    asyncio.run(_history(read_target(target), namespace, Where(bus, data, kubeconfig, context)))
+    asyncio.run(_history(read_target(target), namespace, where))
 
 
 @commands.command()
+@on_a_cluster
 def undo(
     *,
+    where: Where,
     target: TargetArgument,
     to: Annotated[
         int | None, typer.Option("--to-revision", min=1, help="A number of `history`; else the one before.")
     ] = None,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """Make a former template of a ModelInfer the present one; how many replicas its roles have stays.
 
     Example: matrixinfer rollout undo modelinfer/split --to-revision 2
     """
-    asyncio.run(_undo(read_target(target), to, namespace, Where(bus, data, kubeconfig, context)))
+    asyncio.run(_undo(read_target(target), to, namespace, where))
 
 
 # -- status
 async def _status(target: Target, timeout_s: float, namespace: str, where: Where) -> bool:
-    from matrixinfer.bus.clock import SystemClock
+    told = ""
+    try:
+        async with (
+            asyncio.timeout(timeout_s or None),
+            objects_of(where) as client,
+            aclosing(_changing(client, target, namespace)) as looks,
+        ):
+            async for infers in looks:
+                progress = [progress_of(infer) for infer in infers]
+                sentence = "; ".join(text for _, text in progress) or f"{target} has no pods to make yet"
+                if sentence != told:
+                    typer.echo(sentence)
+                    told = sentence
+                states = {state for state, _ in progress}
+                if states == {"done"} or "stuck" in states or not timeout_s:
+                    return states == {"done"}
+    except TimeoutError:
+        return False
+    raise CliError(f"{target} is followed no more: the watch ended; try again")
 
-    clock = SystemClock()
-    async with objects_of(where) as client:
-        ends_at = clock.monotonic() + timeout_s
-        told = ""
-        while True:
-            infers = await infers_of(client, target, namespace)
-            progress = [progress_of(infer) for infer in infers]
-            sentence = "; ".join(text for _, text in progress) or f"{target} has no pods to make yet"
-            if sentence != told:
-                typer.echo(sentence)
-                told = sentence
-            states = {state for state, _ in progress}
-            if states == {"done"}:
-                return True
-            if "stuck" in states or clock.monotonic() >= ends_at:
-                return False
-            await clock.sleep(LOOK_EVERY_S)
+
+async def _changing(client: Objects, target: Target, namespace: str) -> AsyncGenerator[list[Manifest], None]:
+    """The ModelInfer itself, or all of a Model, by name: as they are, and after each change. Raises CliError when the
+    target is not there, or goes."""
+    uid = (await found(client, target, namespace))["metadata"]["uid"]
+    infers: dict[str, Manifest] = {}
+    name = target.name if target.kind == "ModelInfer" else ""
+    async with aclosing(client.watch("ModelInfer", namespace, name)) as sightings:
+        async for batch in sightings:
+            for manifest, is_gone in batch:
+                if uid in (manifest["metadata"]["uid"], owner_of(manifest).get("uid")):
+                    infers[manifest["metadata"]["name"]] = manifest
+                    if is_gone:
+                        del infers[manifest["metadata"]["name"]]
+                        await found(client, target, namespace)
+            yield [infers[name] for name in sorted(infers)]
 
 
 def progress_of(infer: Manifest) -> tuple[str, str]:

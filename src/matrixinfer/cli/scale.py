@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from matrixinfer.cli.clusters import ContextOption, KubeconfigOption, Where, objects_of
+from matrixinfer.cli.clusters import Where, objects_of, on_a_cluster
 from matrixinfer.cli.errors import CliError
 from matrixinfer.cli.objects import PANEL, NamespaceOption
-from matrixinfer.cli.running import BusOption, DataOption
 from matrixinfer.cli.targets import Target, TargetArgument, apply, check_free, found, read_target
 
 Manifest = dict[str, Any]
@@ -21,17 +20,15 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL)(scale)
 
 
+@on_a_cluster
 def scale(
     *,
+    where: Where,
     target: TargetArgument,
     replicas: Annotated[int, typer.Option("--replicas", min=0, help="How many there shall be.")],
     role: Annotated[str | None, typer.Option("--role", help="Of a ModelInfer: instances of this role a group.")] = None,
     backend: Annotated[str | None, typer.Option("--backend", help="Of a Model with several: this one.")] = None,
     namespace: NamespaceOption = "default",
-    bus: BusOption = None,
-    data: DataOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
 ) -> None:
     """Change how many groups a ModelInfer has, or how many replicas a Model's backend.
 
@@ -53,7 +50,7 @@ def scale(
         check_free(manifest, f"scale that, e.g. `matrixinfer scale model/NAME --replicas {replicas}`")
         return with_groups(manifest, replicas, role or "")
 
-    asyncio.run(_scale(wanted, scaled, namespace, Where(bus, data, kubeconfig, context)))
+    asyncio.run(_scale(wanted, scaled, namespace, where))
 
 
 async def _scale(target: Target, scaled: Callable[[Manifest], Manifest], namespace: str, where: Where) -> None:

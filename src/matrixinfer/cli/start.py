@@ -44,7 +44,7 @@ def up(
     Example: matrixinfer up -f my-model.yaml --port 9000
     """
     from matrixinfer.bus.clock import SystemClock
-    from matrixinfer.cli.objects import read_text
+    from matrixinfer.cli.manifest_files import read_text
     from matrixinfer.cli.process import loop_factory
     from matrixinfer.up.display import Display
     from matrixinfer.up.main import up as run

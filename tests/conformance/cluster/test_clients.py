@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Protocol
 
 import pytest
 
 from matrixinfer.bus.clock import SystemClock
-from matrixinfer.bus.cluster_client import ClusterClient, Refused
+from matrixinfer.bus.cluster_client import Refused, Sighting
 from matrixinfer.bus.contracts.cluster import AppliedObject
 from matrixinfer.bus.memory import MemoryBroker
+from matrixinfer.cli.local_objects import LocalObjects
 from matrixinfer.handlers.cluster.door import Door
 from matrixinfer.handlers.cluster.kubernetes.client import KubernetesClient
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
@@ -32,6 +33,8 @@ def model(name: str = "m", namespace: str = "default", tier: str = "gold", repli
 
 class Client(Protocol):
     async def apply(self, manifests: str, namespace: str = "default") -> list[AppliedObject]: ...
+    async def preview(self, manifests: str, namespace: str = "default") -> list[AppliedObject]: ...
+    def watch(self, kind: str, namespace: str = "", name: str = "") -> AsyncGenerator[list[Sighting], None]: ...
     async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None: ...
     async def list(self, kind: str, namespace: str = "", labels: Any = None) -> list[dict[str, Any]]: ...
     async def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> bool: ...
@@ -43,7 +46,7 @@ async def by_the_door() -> AsyncIterator[Client]:
     bus = MemoryBroker(SystemClock()).connect()
     door = Door(bus, await LocalCluster.open(bus))
     await door.open()
-    yield ClusterClient(bus)
+    yield LocalObjects(bus)
     await door.close()
 
 
@@ -114,3 +117,46 @@ async def test_a_status_is_of_one_object_and_leaves_the_rest_alone(client):
 async def test_a_kind_that_nobody_knows_is_told_with_those_there_are(client):
     with pytest.raises(Refused, match="expected one of"):
         await client.list("deployments")
+
+
+async def test_a_preview_says_what_an_apply_would_do_and_does_nothing(client):
+    assert [one.outcome for one in await client.preview(model())] == ["created"]
+    assert await client.list("models") == []
+    await client.apply(model())
+    before = await client.get("models", "default", "m")
+    assert [one.outcome for one in await client.preview(model())] == ["unchanged"]
+    told = await client.preview(model(replicas=2) + "---" + model(tier="tin") + "---" + model("new"))
+    assert [(one.name, one.outcome) for one in told] == [("m", "configured"), ("m", "configured"), ("new", "created")]
+    assert await client.get("models", "default", "m") == before
+    with pytest.raises(Exception, match="minReplicas: expected at least 0"):
+        await client.preview(model(replicas=-1))
+
+
+def names(sightings: list[Sighting]) -> list[tuple[str, bool]]:
+    return [(one.manifest["metadata"]["name"], one.is_gone) for one in sightings]
+
+
+async def test_a_watch_brings_what_is_there_and_then_each_change(client):
+    await client.apply(model("b") + "---" + model("a") + "---" + model("c", "one"))
+    async with contextlib.aclosing(client.watch("model", "default")) as sightings:
+        assert names(await anext(sightings)) == [("a", False), ("b", False)]
+        await client.apply(model("elsewhere", "one"))
+        await client.apply(model("b", replicas=2))
+        (seen,) = await anext(sightings)
+        assert seen.manifest["kind"] == "Model"
+        assert seen.manifest["metadata"]["generation"] == 2
+        assert seen.manifest["spec"]["backends"][0]["minReplicas"] == 2
+        await client.delete("models", "default", "b")
+        (seen,) = await anext(sightings)
+        assert names([seen]) == [("b", True)]
+        assert seen.manifest["spec"]["backends"][0]["minReplicas"] == 2, "as it was last seen"
+
+
+async def test_a_watch_of_one_object_or_of_every_namespace(client):
+    async with contextlib.aclosing(client.watch("model", "default", "m")) as sightings:
+        assert await anext(sightings) == []
+        await client.apply(model("other") + "---" + model("m"))
+        assert names(await anext(sightings)) == [("m", False)]
+    await client.apply(model("x", "one"))
+    async with contextlib.aclosing(client.watch("model")) as sightings:
+        assert names(await anext(sightings)) == [("m", False), ("other", False), ("x", False)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from support.commands import Commands
 from support.eventually import eventually
 from support.house import House
 
@@ -28,19 +27,10 @@ spec:
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 
-class Commands:
+class Groups(Commands):
     def __init__(self, house: House, folder: Path) -> None:
-        self._house = house
+        super().__init__("--data", str(house.data_dir))
         self._manifest = folder / "groups.yaml"
-
-    async def __call__(self, *words: str, code: int = 0) -> str:
-        """What it printed, errors too."""
-        command = [sys.executable, "-m", "matrixinfer", *words, "--data", str(self._house.data_dir)]
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
-        output, _ = await process.communicate()
-        assert process.returncode == code, output.decode()
-        return output.decode()
 
     async def apply(self, word: str) -> None:
         self._manifest.write_text(INFER.replace("WORD", word))
@@ -52,13 +42,13 @@ class Commands:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Commands]:
+async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Groups]:
     folder: Path = tmp_path_factory.mktemp("commands")
     async with House(folder / "data", "--engine", "simulated") as house:
-        yield Commands(house, folder)
+        yield Groups(house, folder)
 
 
-async def test_a_template_is_rolled_out_held_and_taken_back(run: Commands) -> None:
+async def test_a_template_is_rolled_out_held_and_taken_back(run: Groups) -> None:
     await run.apply("1001")
     assert "1 of 1 groups up to date, 1 ready" in await run("rollout", "status", "mi/groups", "--timeout", "30")
     assert await run("rollout", "pause", "mi/groups") == "modelinfer/groups paused\n"
@@ -76,7 +66,7 @@ async def test_a_template_is_rolled_out_held_and_taken_back(run: Commands) -> No
     assert "has no revision 9" in await run("rollout", "undo", "mi/groups", "--to-revision", "9", code=1)
 
 
-async def test_groups_and_backends_are_scaled(run: Commands) -> None:
+async def test_groups_and_backends_are_scaled(run: Groups) -> None:
     assert await run("scale", "model/simulated", "--replicas", "2") == "model/simulated scaled\n"
     await run("rollout", "status", "model/simulated", "--timeout", "30")
 

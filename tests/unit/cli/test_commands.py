@@ -19,7 +19,7 @@ from matrixinfer.cli import chat as chat_module
 from matrixinfer.cli import checks
 from matrixinfer.cli.app import app
 from matrixinfer.cli.errors import CliError
-from matrixinfer.cli.objects import read_text
+from matrixinfer.cli.manifest_files import read_text
 from matrixinfer.cli.process import set_up_logging
 from matrixinfer.up import record
 
@@ -29,6 +29,7 @@ COMMANDS = (
     "apply",
     "get",
     "delete",
+    "webhooks",
     "explain",
     "replay",
     "doctor",
@@ -72,7 +73,7 @@ def test_every_command_has_help_and_most_an_example(run, command: str) -> None:
         ("up", "~/.local/share/matrixinfer"),
         ("gateway", "127.0.0.1"),
         ("gateway", "8080"),
-        ("handlers", "all"),
+        ("handlers", "all but admission"),
         ("node", "local"),
         ("agent", "host name"),
     ],
@@ -115,8 +116,10 @@ def test_a_wrong_flag_is_a_usage_error(run, arguments: tuple[str, ...]) -> None:
         (("up", "--engine", "vllm"), "--engine vllm: expected 'simulated'"),
         (
             ("handlers", "--only", "dispatch,nonsense"),
-            "roles.1: expected 'cluster', 'reconcile' or 'dispatch', got 'nonsense'",
+            "roles.1: expected 'cluster', 'reconcile', 'dispatch' or 'admission', got 'nonsense'",
         ),
+        (("webhooks", "--url", "http://here"), "--url: expected https://"),
+        (("webhooks", "--cert-manager", "x"), "--cert-manager: expected NAMESPACE/CERTIFICATE, got 'x'"),
         (("gateway", "--port", "99999"), "port: expected less than or equal to 65535, got 99999"),
     ],
 )

@@ -39,7 +39,7 @@ from matrixinfer.agents.node.records import Records
 folder, document = Path(sys.argv[1]), json.loads(sys.argv[2])
 pod = read_pod(document)
 machine = Machine("local", sys.executable, dict(os.environ), "", "mi")
-keeper = Keeper(Records(folder), Processes(), machine, Backoff(), new_life=lambda: f"{folder}#life", log_bytes=1000,
+keeper = Keeper(Records(folder), Processes(), machine, Backoff(), new_life=lambda: f"{folder}#life",
                 on_change=lambda _: None)
 keeper.turn({pod.id: pod}, time.time())
 os.kill(os.getpid(), 9)
@@ -49,7 +49,7 @@ os.kill(os.getpid(), 9)
 class Bench:
     """A keeper on a folder, with what it needs."""
 
-    def __init__(self, folder: Path, machine: Machine, log_bytes: int = 1000) -> None:
+    def __init__(self, folder: Path, machine: Machine) -> None:
         self.folder = folder
         self.changed: list[PodId] = []
         self.records = Records(folder)
@@ -60,7 +60,6 @@ class Bench:
             machine,
             Backoff(first_s=0.01, limit_s=0.05),
             new_life=lambda: f"{folder}#{next(lives)}",
-            log_bytes=log_bytes,
             on_change=self.changed.append,
         )
 
@@ -174,12 +173,14 @@ async def test_what_no_process_can_be_given_is_told_as_a_program_that_is_not_the
     assert ending.message.startswith(f"cannot execute '{argv[0]}' in ")
 
 
-async def test_a_big_log_is_moved_aside_at_a_start(benches, pod_document) -> None:
-    bench = benches(log_bytes=10)
-    pod = read_pod(pod_document("p", "sh", "-c", "echo more than ten bytes"))
+async def test_what_the_run_before_said_is_moved_aside_at_a_start_and_silence_is_not(benches, pod_document) -> None:
+    bench = benches()
+    mark = bench.folder / "spoke"
+    pod = read_pod(pod_document("p", "sh", "-c", f"test -e {mark} || echo first; touch {mark}"))
     bench.turn(pod)
-    await eventually(lambda: bench.turn(pod) == set() and bench.keeper.states[MAIN].restarts >= 1)
-    assert bench.log.with_name("main.log.1").read_text() == "more than ten bytes\n"
+    await eventually(lambda: bench.turn(pod) == set() and bench.keeper.states[MAIN].restarts >= 2)
+    assert bench.log.with_name("main.log.1").read_text() == "first\n"
+    assert bench.log.read_text() == ""
 
 
 async def test_two_nodes_cannot_have_one_folder(benches) -> None:

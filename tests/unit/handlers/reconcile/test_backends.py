@@ -149,8 +149,9 @@ def test_nobody_gains_privileges_and_our_own_containers_have_none():
         assert container.security_context["allowPrivilegeEscalation"] is False
         assert container.security_context["capabilities"] == {"drop": ["ALL"]}
     for name in ("agent", "weights"):
-        assert the(pod, name).security_context["runAsNonRoot"] is True
-        assert the(pod, name).security_context["readOnlyRootFilesystem"] is True
+        own_rules = the(pod, name).security_context or {}
+        assert own_rules["runAsNonRoot"] is True
+        assert own_rules["readOnlyRootFilesystem"] is True
     own = {"capabilities": {"add": ["IPC_LOCK"]}}
     assert the(a_pod(workers=[{"securityContext": own}]), "engine").security_context == own
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from matrixinfer.handlers.cluster.kubernetes.rbac import Rule, rules
+from matrixinfer.handlers.admission.settings import AdmissionSettings
+from matrixinfer.handlers.cluster.kubernetes.rbac import Rule, admission_rules, admission_secret_rules, rules
 from support.checkout import ROOT
 
 
@@ -14,3 +15,14 @@ def row(rule: Rule) -> str:
 def test_the_page_has_every_rule():
     lines = (ROOT / "docs" / "kubernetes.md").read_text().splitlines()
     assert [row(rule) for rule in rules() if row(rule) not in lines] == []
+
+
+def test_the_page_has_every_rule_of_the_webhooks_with_the_objects_that_it_names():
+    settings = AdmissionSettings()
+    cases = [("the cluster", rule) for rule in admission_rules(settings.configuration)]
+    cases += [("its namespace", rule) for rule in admission_secret_rules(settings.secret)]
+    lines = (ROOT / "docs" / "kubernetes.md").read_text().splitlines()
+    for where, rule in cases:
+        groups, names = ", ".join(group or "core" for group in rule.groups), ", ".join(f"`{n}`" for n in rule.names)
+        resources, verbs = ", ".join(rule.resources), ", ".join(rule.verbs)
+        assert f"| {where} | {groups} | {resources} | {names or 'any'} | {verbs} | {rule.why} |" in lines

@@ -203,10 +203,14 @@ async def test_logs_come_line_by_line(tmp_path):
     async with scripted_api(tmp_path, lambda *_: Answer(lines=["one", "two"])) as api:
         client = await KubernetesClient.open(SystemClock(), kubeconfig=str(api.kubeconfig))
         assert [line async for line in client.logs("default", "p", "engine", follow=True)] == ["one", "two"]
+        assert [line async for line in client.logs("default", "p", tail=3, previous=True)] == ["one", "two"]
         await client.close()
-        (asked,) = api.asked
-        expected = {"follow": "true", "container": "engine"}
-        assert asked == ("GET", "/api/v1/namespaces/default/pods/p/log", expected)
+        path = "/api/v1/namespaces/default/pods/p/log"
+        expected = [
+            {"follow": "true", "container": "engine"},
+            {"previous": "true", "follow": "false", "tailLines": "3"},
+        ]
+        assert api.asked == [("GET", path, query) for query in expected]
 
 
 async def test_a_closed_connection_says_so(tmp_path):
