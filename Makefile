@@ -34,6 +34,8 @@ fmt: .venv/installed-dev ## format the code and fix what the linter can fix
 docs: .venv/installed-dev ## make the pages that are made from the code
 	$(BIN)/python scripts/settings_table.py > docs/settings.md.new
 	@mv docs/settings.md.new docs/settings.md
+	$(BIN)/python scripts/resources_page.py > docs/resources.md.new
+	@mv docs/resources.md.new docs/resources.md
 
 kube-assets: ## build a Kubernetes control plane for the tests out of Debian's packages; minutes, once
 	@timeout 30m scripts/kube-assets $(KUBE_ASSETS)

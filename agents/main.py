@@ -11,6 +11,7 @@ from matrixinfer.agents.engines.port import Engine, EngineInfo
 from matrixinfer.agents.errors import NoSlots
 from matrixinfer.agents.progress import Progress
 from matrixinfer.agents.settings import AgentSettings
+from matrixinfer.agents.signs import Signs
 from matrixinfer.agents.weights import fetch
 from matrixinfer.agents.worker.identity import Identity
 from matrixinfer.agents.worker.periodic import first_of
@@ -26,13 +27,15 @@ async def serve(settings: AgentSettings, bus: Bus, stop: asyncio.Event) -> None:
 
     Raises EngineError, AgentError or what fetching the weights raises when the start fails. The bus stays open.
     """
-    if settings.finished_file is not None:
-        settings.finished_file.unlink(missing_ok=True)
-    try:
-        await _serve(settings, bus, stop)
-    finally:
-        if settings.finished_file is not None:
-            settings.finished_file.touch()
+    signs = Signs(settings.signs_dir)
+    signs.remove()
+    async with asyncio.TaskGroup() as group:
+        telling = group.create_task(signs.tell_of(stop))
+        try:
+            await _serve(settings, bus, stop)
+        finally:
+            telling.cancel()
+            signs.finished()
 
 
 async def _serve(settings: AgentSettings, bus: Bus, stop: asyncio.Event) -> None:

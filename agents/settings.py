@@ -42,9 +42,9 @@ class AgentSettings(Settings):
     """How long running work may take after the order to stop, in seconds; the rest ends with an error. Kubernetes'
     grace period must be longer."""
 
-    finished_file: Path | None = None
-    """Made when everything that ran has finished: an engine in a container beside the agent stays until then. Removed
-    at the start."""
+    signs_dir: Path | None = None
+    """Folder for two files by which an engine in a container beside the agent knows how long it is needed: `stopping`
+    when the agent was told to stop, `finished` when everything that ran has finished. Both are removed at the start."""
 
     replay_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
     """Memory for chunks that were sent and may be asked for again, in bytes; running out of it makes a lost frame an

@@ -36,6 +36,7 @@ class ModelSpec(Part):
     """Free text for `/v1/models`."""
 
     backends: Annotated[tuple[Backend, ...], Field(min_length=1, max_length=16)]
+    """One for each engine or kind of hardware; requests are shared among them by their `routeWeight`."""
 
     autoscaling_policy: Annotated[str, Field(max_length=253)] = ""
     """An AutoScalingPolicy of the namespace: all backends are scaled by it together, at the least `scalingCost`."""

@@ -17,6 +17,7 @@ from matrixinfer.handlers.api.times import timestamp
 from matrixinfer.handlers.reconcile.backends.bounds import wanted_replicas
 from matrixinfer.handlers.reconcile.backends.weights import DOWNLOADER
 from matrixinfer.handlers.reconcile.plan import counted, listed
+from matrixinfer.handlers.reconcile.setbacks import FAILED
 from matrixinfer.handlers.reconcile.troubles import Trouble, trouble_of
 
 Key = tuple[str, str, str]
@@ -69,13 +70,15 @@ def _backend(backend: Backend, infer: ModelInfer | None, trouble: Trouble | None
 
 
 def _trouble(infer: ModelInfer | None, pods: list[Pod]) -> Trouble | None:
-    """The ModelInfer knows what was given up; the Pods know why."""
-    degraded = find(infer.status.conditions, "Degraded") if infer is not None else None
+    """The ModelInfer knows what was given up, and what the cluster refuses; the Pods know why they do not run."""
     told = next((trouble for trouble in map(trouble_of, pods) if trouble is not None), None)
-    if degraded is None or degraded.status != "True":
-        return told
-    message = f"{degraded.message}; {told.message}" if told is not None else degraded.message
-    return Trouble(degraded.reason, message)
+    given_up = find(infer.status.conditions, "Degraded") if infer is not None else None
+    refused = find(infer.status.conditions, FAILED) if infer is not None else None
+    for known in (given_up, refused):
+        if known is not None and known.status == "True":
+            message = f"{known.message}; {told.message}" if told is not None else known.message
+            return Trouble(known.reason, message)
+    return told
 
 
 def _initialized(taken: set[Key]) -> Condition:

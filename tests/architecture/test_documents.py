@@ -75,15 +75,18 @@ def test_the_page_of_the_architecture_has_a_line_for_every_package():
     assert packages - set(rows) == {"handlers", "agents", "src/matrixinfer"}, "their charters say it"
 
 
-def test_the_page_of_settings_is_current():
+@pytest.mark.parametrize(
+    ("script", "page"), [("settings_table.py", "settings.md"), ("resources_page.py", "resources.md")]
+)
+def test_a_page_that_is_made_from_the_code_is_current(script, page):
     made = subprocess.run(
-        [sys.executable, ROOT / "scripts/settings_table.py"],
+        [sys.executable, ROOT / "scripts" / script],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         check=True,
         capture_output=True,
         text=True,
     )
-    assert made.stdout == (ROOT / "docs/settings.md").read_text(), "run `make docs`"
+    assert made.stdout == (ROOT / "docs" / page).read_text(), "run `make docs`"
 
 
 def test_there_is_an_example():

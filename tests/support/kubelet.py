@@ -44,10 +44,14 @@ class Kubelet:
 
     async def fail(self, pod: str, namespace: str = "default") -> None:
         """Its container ended with an error and is not started again."""
+        await self.say(pod, {"phase": "Failed", "conditions": _conditions("False"), "reason": "Error"}, namespace)
+
+    async def say(self, pod: str, status: dict[str, Any], namespace: str = "default") -> None:
+        """Any: a Pod's status."""
         assert self._cluster is not None
         found = self._cluster.get(Pod, namespace, pod)
         assert found is not None
-        await self._report(found, {"phase": "Failed", "conditions": _conditions("False"), "reason": "Error"})
+        await self._report(found, status)
 
     async def _handle(self, pod: Pod) -> None:
         try:

@@ -18,8 +18,8 @@ from matrixinfer.handlers.reconcile.backends.weights import FOLDER, VOLUME
 NAME = "agent"
 GRACE_S = 40
 """Longer than an agent's drain time (30 s), so that running answers end by themselves."""
-FINISHED_FILE = f"{RUN.mount.mount_path}/finished"
-"""Made when the agent has finished what it had: the engine beside it stays until then."""
+SIGNS_DIR = RUN.mount.mount_path
+"""Where the agent tells the engine beside it that it is stopping, and that it has finished."""
 
 
 def agent(
@@ -62,7 +62,7 @@ def with_engine(model: Model, backend: Backend, worker: Worker, platform: Platfo
 
 def beside(model: Model, backend: Backend, platform: Platform, config: Config) -> Container:
     """It drives an engine of the same Pod."""
-    told = {_CACHE_DIR: ADAPTERS.mount.mount_path, "MATRIXINFER_AGENT_FINISHED_FILE": FINISHED_FILE}
+    told = {_CACHE_DIR: ADAPTERS.mount.mount_path, "MATRIXINFER_AGENT_SIGNS_DIR": SIGNS_DIR}
     return agent(
         model,
         backend,

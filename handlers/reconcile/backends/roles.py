@@ -35,8 +35,14 @@ _COMMANDS: Mapping[BackendType, Callable[[Asked], EngineCommand]] = {
     BackendType.SGLANG: sglang.command,
     BackendType.VLLM: vllm.command,
 }
-_LET_THE_AGENT_FINISH = ("sh", "-c", f"until [ -e {agent.FINISHED_FILE} ]; do sleep 0.2; done")
-"""A Pod's containers are all asked to stop at once; the engine's waits, at most as long as the Pod has."""
+_LET_THE_AGENT_FINISH = (
+    "sh",
+    "-c",
+    f"cd {agent.SIGNS_DIR}; n=0; until [ -e stopping ] || [ $n -ge 10 ]; do n=$((n+1)); sleep 0.2; done; "
+    "while [ -e stopping ] && ! [ -e finished ]; do sleep 0.2; done",
+)
+"""All containers of a Pod are asked to stop at once: the engine's waits for the agent's. Where the agent does not stop,
+it is the engine alone that starts again."""
 
 
 def roles_of(model: Model, backend: Backend, platform: Platform) -> tuple[Role, ...]:
@@ -124,14 +130,13 @@ class _Server:
 
 
 def _probes(backend: Backend, health: HttpGetAction) -> dict[str, Probe]:
-    """Loading may take long; later a minute of silence is a crash, and what is restarted for it is not waited for."""
+    """Loading may take long; later a minute of silence is a crash."""
     tries = max(1, math.ceil(seconds(backend.startup_timeout) / PROBE_EVERY_S))
     probe = Probe(http_get=health, period_seconds=PROBE_EVERY_S, timeout_seconds=5)
-    given_up = {"termination_grace_period_seconds": 5}
     return {
-        "startup_probe": probe.model_copy(update={"failure_threshold": tries} | given_up),
+        "startup_probe": probe.model_copy(update={"failure_threshold": tries}),
         "readiness_probe": probe,
-        "liveness_probe": probe.model_copy(update={"failure_threshold": 6} | given_up),
+        "liveness_probe": probe.model_copy(update={"failure_threshold": 6}),
     }
 
 

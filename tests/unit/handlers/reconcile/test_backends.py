@@ -129,12 +129,12 @@ def test_fetched_weights_are_kept_where_the_backend_says(cache, source, sub_path
 def test_an_engine_stays_until_its_agent_has_finished_and_has_the_time_to_load():
     pod = a_pod(startupTimeout="10m")
     engine, agent = the(pod, "engine"), the(pod, "agent")
-    finished = variables(agent)["MATRIXINFER_AGENT_FINISHED_FILE"]
+    signs = variables(agent)["MATRIXINFER_AGENT_SIGNS_DIR"]
     assert engine.lifecycle is not None
     assert engine.lifecycle.pre_stop is not None
-    assert finished in engine.lifecycle.pre_stop.exec.command[-1]
-    assert any(finished.startswith(mount.mount_path) for mount in engine.volume_mounts)
-    assert any(finished.startswith(mount.mount_path) for mount in agent.volume_mounts)
+    assert signs in engine.lifecycle.pre_stop.exec.command[-1]
+    assert signs in {mount.mount_path for mount in engine.volume_mounts}
+    assert signs in {mount.mount_path for mount in agent.volume_mounts}
     probe = engine.startup_probe
     assert probe is not None
     assert probe.failure_threshold * probe.period_seconds == 600

@@ -168,7 +168,7 @@ def filled_in(it: Rolling) -> None:
 
 
 def test_what_volcano_fills_in_stays_until_something_else_is_said():
-    topology = {"groupPolicy": {}}
+    topology: dict[str, dict[str, str]] = {"groupPolicy": {}}
     it = on_volcano(replicas=1, template={"roles": [role()], "networkTopology": topology})
     filled_in(it)
     assert it.world.decide(it.infer).is_empty
