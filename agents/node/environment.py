@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from matrixinfer.agents.node.errors import BadPod
+from matrixinfer.agents.node.checks import HOST
+from matrixinfer.agents.node.errors import BadConfiguration
+from matrixinfer.agents.node.expansion import expanded
 from matrixinfer.agents.node.pods import Container, Object, Pod
+from matrixinfer.agents.node.volumes import Places, moved
 
 LIFE_VARIABLE = "MATRIXINFER_NODE_CONTAINER"
 """Names one life of one container: how a restarted node finds a process whose record was not completed."""
@@ -26,15 +29,29 @@ class Machine:
     bus_prefix: str
 
 
-def command_line(container: Container, machine: Machine) -> list[str]:
-    """`matrixinfer` is this installation, run by this interpreter, whatever the search path says."""
-    program, *arguments = container.argv
+def command_line(container: Container, machine: Machine, told: Mapping[str, str], places: Places) -> list[str]:
+    """`matrixinfer` is this installation, run by this interpreter, whatever the search path says. `told` is what the
+    container's environment says, without what it inherits."""
+    program, *arguments = (moved(expanded(word, told), places) for word in container.argv)
     if program == "matrixinfer":
         return [machine.python, "-m", "matrixinfer", *arguments]
     return [program, *arguments]
 
 
-def environment(pod: Pod, container: Container, machine: Machine, life: str) -> dict[str, str]:
+def told_environment(pod: Pod, container: Container, machine: Machine, places: Places) -> dict[str, str]:
+    """What the container's `env` says. Raises BadConfiguration for a source that this node does not know."""
+    for source in container.environment_from:
+        if not any((source.get(kind) or {}).get("optional") for kind in ("configMapRef", "secretRef")):
+            raise BadConfiguration(f"envFrom {', '.join(source)}: this node has no Secrets and no ConfigMaps; use env")
+    told: dict[str, str] = {}
+    for item in container.environment:
+        value = _value(pod, item, machine)
+        if value is not None:
+            told[str(item["name"])] = moved(expanded(value, told), places)
+    return told
+
+
+def environment(machine: Machine, told: Mapping[str, str], life: str) -> dict[str, str]:
     """The node's environment without what concerns the node itself, then the bus, then what the container says."""
     inherited = {name: value for name, value in machine.environment.items() if not name.startswith(_OWN)}
     path = inherited.get("PATH", "")
@@ -44,19 +61,22 @@ def environment(pod: Pod, container: Container, machine: Machine, life: str) -> 
         "PATH": f"{bin_dir}:{path}" if path else bin_dir,
         "MATRIXINFER_BUS_URL": machine.bus_url,
         "MATRIXINFER_BUS_PREFIX": machine.bus_prefix,
-        **{str(item["name"]): _value(pod, item, machine) for item in container.environment},
+        **told,
         LIFE_VARIABLE: life,
     }
 
 
-def _value(pod: Pod, item: Object, machine: Machine) -> str:
+def _value(pod: Pod, item: Object, machine: Machine) -> str | None:
+    """None for an optional value that is not there."""
     source = item.get("valueFrom")
     if not source:
         return str(item.get("value", ""))
     path = (source.get("fieldRef") or {}).get("fieldPath")
-    if path is None:
-        raise BadPod(f"pod {pod.id}: env {item['name']} comes from {', '.join(source)}; this node knows fieldRef only")
-    return _field(pod, str(path), machine)
+    if path is not None:
+        return _field(pod, str(path), machine)
+    if any((source.get(kind) or {}).get("optional") for kind in ("configMapKeyRef", "secretKeyRef")):
+        return None
+    raise BadConfiguration(f"env {item['name']} comes from {', '.join(source)}; this node knows fieldRef only")
 
 
 def _field(pod: Pod, path: str, machine: Machine) -> str:
@@ -66,8 +86,11 @@ def _field(pod: Pod, path: str, machine: Machine) -> str:
         "metadata.namespace": pod.id.namespace,
         "metadata.uid": pod.uid,
         "spec.nodeName": machine.node,
-        "status.podIP": "127.0.0.1",
-        "status.hostIP": "127.0.0.1",
+        "spec.serviceAccountName": "",
+        "status.podIP": HOST,
+        "status.podIPs": HOST,
+        "status.hostIP": HOST,
+        "status.hostIPs": HOST,
     }
     if path in plain:
         return plain[path]
@@ -75,4 +98,4 @@ def _field(pod: Pod, path: str, machine: Machine) -> str:
         opening = f"metadata.{family}['"
         if path.startswith(opening) and path.endswith("']"):
             return str((metadata.get(family) or {}).get(path[len(opening) : -2], ""))
-    raise BadPod(f"pod {pod.id}: fieldPath {path!r} is unknown; expected one of {', '.join(plain)} or a label")
+    raise BadConfiguration(f"fieldPath {path!r} is unknown; expected one of {', '.join(plain)} or a label")

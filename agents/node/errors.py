@@ -4,7 +4,8 @@ NodeError
 ├── NodeTaken        another node works with the same data folder
 │   └── NameTaken    or under the same name
 ├── BadPod           a Pod asks for something that cannot be run here
-└── CannotStart      the operating system refused to start a container
+└── CannotStart      a container cannot be started, now at least
+    └── BadConfiguration  it is told of something that is not here
 """
 
 from __future__ import annotations
@@ -33,4 +34,12 @@ class BadPod(NodeError):
 
 
 class CannotStart(NodeError):
-    """The container's program is not there, or may not be executed."""
+    """The container's program or a volume is not there, or may not be used. `reason` is Kubernetes' word for it."""
+
+    reason = "CreateContainerError"
+
+
+class BadConfiguration(CannotStart):
+    """Its environment names something that this node does not have."""
+
+    reason = "CreateContainerConfigError"

@@ -8,9 +8,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from matrixinfer.agents.node.backoff import Backoff
-from matrixinfer.agents.node.environment import Machine, command_line, environment
-from matrixinfer.agents.node.errors import NodeError
-from matrixinfer.agents.node.plan import Action, Ask, Forget, Kill, Remove, Start, plan, plan_exit
+from matrixinfer.agents.node.environment import Machine, command_line, environment, told_environment
+from matrixinfer.agents.node.errors import CannotStart
+from matrixinfer.agents.node.plan import (
+    NOTHING_SEEN,
+    Action,
+    Ask,
+    Forget,
+    Kill,
+    Remove,
+    Seen,
+    Start,
+    Term,
+    plan,
+    plan_exit,
+)
 from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
 from matrixinfer.agents.node.processes import Processes, marked_processes, signal_group
 from matrixinfer.agents.node.records import Records
@@ -23,6 +35,8 @@ from matrixinfer.agents.node.states import (
     next_life,
     replace_state,
 )
+from matrixinfer.agents.node.surroundings import Surroundings
+from matrixinfer.agents.node.volumes import make_places, moved, variables
 
 logger = logging.getLogger("matrixinfer.agents.node.keeper")
 
@@ -39,7 +53,9 @@ class Keeper:
         *,
         new_life: Callable[[], str],
         on_change: Callable[[PodId], None],
+        pre_stop: Callable[[Pod, Container, str], bool] = lambda *_: False,
     ) -> None:
+        """`pre_stop` begins what a container does before it is asked to end; False when that is nothing."""
         self.states: dict[ContainerId, ContainerState] = {}
         self._records = records
         self._processes = processes
@@ -47,6 +63,7 @@ class Keeper:
         self._backoff = backoff
         self._new_life = new_life
         self._on_change = on_change
+        self._pre_stop = pre_stop
 
     def adopt(self, now: float, owner: str) -> None:
         """Take over what a former node left: running processes go on. A process of `owner` (the beginning of its
@@ -65,22 +82,22 @@ class Keeper:
                 logger.warning("process %d belongs to no container of this node any more: killed", stray.pid)
                 stray.kill()
 
-    def turn(self, pods: Mapping[PodId, Pod], now: float) -> set[PodId]:
+    def turn(self, pods: Mapping[PodId, Pod], now: float, seen: Seen = NOTHING_SEEN) -> set[PodId]:
         """One round. Returns the Pods whose objects may go."""
         self._look(now)
         removable: set[PodId] = set()
-        for action in plan(pods, self.states, self._backoff, now):
+        for action in plan(pods, self.states, self._backoff, now, seen):
             if isinstance(action, Remove):
                 removable.add(action.id)
             else:
                 self._act(action, pods, now)
         return removable
 
-    def exit_turn(self, limit_s: float, now: float) -> bool:
+    def exit_turn(self, pods: Mapping[PodId, Pod], limit_s: float, now: float, seen: Seen = NOTHING_SEEN) -> bool:
         """One round of ending everything. True when nothing runs any more."""
         self._look(now)
-        for action in plan_exit(self.states, limit_s, now):
-            self._act(action, {}, now)
+        for action in plan_exit(self.states, limit_s, now, seen):
+            self._act(action, pods, now)
         return not any(state.is_running for state in self.states.values())
 
     def forget_stopped(self) -> None:
@@ -102,16 +119,28 @@ class Keeper:
     def _act(self, action: Action, pods: Mapping[PodId, Pod], now: float) -> None:
         if isinstance(action, Start):
             pod = pods[action.id.pod]
-            self._start(pod, next(c for c in pod.containers if c.name == action.id.container), now)
+            self._start(pod, next(c for c in pod.all_containers if c.name == action.id.container), now)
         elif isinstance(action, Ask):
-            self._signal(action.id, signal.SIGTERM)
-            self._set(action.id, replace_state(self.states[action.id], stop_asked_s=now, grace_s=action.grace_s))
+            self._ask(action, pods.get(action.id.pod), now)
+        elif isinstance(action, Term):
+            self._terminate(action.id, now)
         elif isinstance(action, Kill):
             logger.warning("container %s did not end in time and is killed", action.id)
             self._signal(action.id, signal.SIGKILL)
             self._set(action.id, replace_state(self.states[action.id], killed_s=now))
         elif isinstance(action, Forget):
             self._forget(action.id)
+
+    def _ask(self, action: Ask, pod: Pod | None, now: float) -> None:
+        state = replace_state(self.states[action.id], stop_asked_s=now, grace_s=action.grace_s)
+        self._set(action.id, state)
+        found = [one for one in pod.all_containers if one.name == action.id.container] if pod is not None else []
+        if pod is None or pod.uid != state.uid or not found or not self._pre_stop(pod, found[0], state.life):
+            self._terminate(action.id, now)
+
+    def _terminate(self, id: ContainerId, now: float) -> None:
+        self._signal(id, signal.SIGTERM)
+        self._set(id, replace_state(self.states[id], signalled_s=now))
 
     def _start(self, pod: Pod, container: Container, now: float) -> None:
         id = ContainerId(pod.id, container.name)
@@ -125,18 +154,28 @@ class Keeper:
             state = replace_state(state, process=self._spawn(pod, container, id, life))
             assert state.process is not None
             logger.info("container %s started as process %d", id, state.process.pid)
-        except NodeError as error:
-            state = failed_to_start(state, str(error), now)
+        except CannotStart as error:
+            state = failed_to_start(state, str(error), now, error.reason)
             logger.warning("container %s: %s", id, error)
         self._set(id, state)
 
     def _spawn(self, pod: Pod, container: Container, id: ContainerId, life: str) -> Process:
+        around = self.surroundings(pod, container, life)
         return self._processes.start(
-            command_line(container, self._machine),
-            environment(pod, container, self._machine, life),
-            Path(container.working_dir) if container.working_dir else self._records.working_dir(pod.id),
+            command_line(container, self._machine, around.told, around.places),
+            around.environment,
+            around.folder,
             self._records.log_path(id),
         )
+
+    def surroundings(self, pod: Pod, container: Container, life: str) -> Surroundings:
+        """What a process of the container is given. Raises CannotStart."""
+        places = make_places(pod, container, self._records.volumes_dir(pod.id), self._records.claims_dir)
+        told = variables(container, places) | told_environment(pod, container, self._machine, places)
+        folder = self._records.working_dir(pod.id)
+        if container.working_dir:
+            folder = Path(moved(container.working_dir, places))
+        return Surroundings(environment(self._machine, told, life), folder, places, told)
 
     def _signal(self, id: ContainerId, number: signal.Signals) -> None:
         process = self.states[id].process

@@ -11,12 +11,14 @@ from matrixinfer.agents.node.backoff import Backoff
 from matrixinfer.agents.node.environment import Machine
 from matrixinfer.agents.node.keeper import Keeper
 from matrixinfer.agents.node.objects import KIND, Objects
-from matrixinfer.agents.node.pods import Pod, PodId
+from matrixinfer.agents.node.pods import Container, Pod, PodId
+from matrixinfer.agents.node.prober import Prober
 from matrixinfer.agents.node.processes import Processes
 from matrixinfer.agents.node.readiness import Readiness
 from matrixinfer.agents.node.records import Records
 from matrixinfer.agents.node.settings import NodeSettings
-from matrixinfer.agents.node.status import all_running, pod_status, refusal_status
+from matrixinfer.agents.node.status import all_ready, pod_status, refusal_status
+from matrixinfer.agents.node.surroundings import Surroundings
 from matrixinfer.agents.node.tenancy import Tenancy
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.errors import BusError
@@ -55,6 +57,7 @@ class Node:
         self._readiness = Readiness(bus.clock, settings.ready_silence_s, self._dirty.set)
         self._processes = Processes()
         self._tenancy = Tenancy(bus, settings.name, records, settings.lease_ttl_s)
+        self._prober = Prober(bus.clock, self._surroundings_of_a_check, self._turn)
         self._keeper = Keeper(
             records,
             self._processes,
@@ -62,6 +65,7 @@ class Node:
             self._backoff,
             new_life=lambda: self._owner + new_boot_id(),
             on_change=self._on_container_changed,
+            pre_stop=self._prober.stop,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -91,6 +95,7 @@ class Node:
             if self._settings.stop_pods_on_exit:
                 await self._end_all()
         finally:
+            await self._prober.close()
             self._processes.let_go()
             await heard.close()
             await watch.close()
@@ -101,8 +106,14 @@ class Node:
             await self._bus.clock.sleep(self._settings.poll_s)
 
     def _turn(self) -> None:
-        self._removable = self._keeper.turn(self._objects.mine(), self._bus.clock.now())
+        mine = self._objects.mine()
+        self._removable = self._keeper.turn(mine, self._bus.clock.now(), self._prober.seen())
+        self._prober.follow(mine, self._keeper.states)
         self._dirty.set()
+
+    def _surroundings_of_a_check(self, pod: Pod, container: Container) -> Surroundings:
+        """Of a life that no record has: should this node be killed, its successor ends what is left of the check."""
+        return self._keeper.surroundings(pod, container, f"{self._owner}check")
 
     def _on_objects_changed(self) -> None:
         self._turn()
@@ -137,15 +148,15 @@ class Node:
                 await self._objects.report(id, self._status(pod))
 
     def _status(self, pod: Pod) -> dict[str, object]:
-        states = self._keeper.states
-        is_ready = (
-            not pod.is_deleting and all_running(pod, states) and (self._readiness.is_heard(pod.id) or not pod.has_agent)
-        )
-        return pod_status(pod, states, is_ready, self._backoff, self._bus.clock.now())
+        states, seen = self._keeper.states, self._prober.seen()
+        is_heard = self._readiness.is_heard(pod.id) or not pod.has_agent
+        is_ready = not pod.is_deleting and is_heard and all_ready(pod, states, seen)
+        return pod_status(pod, states, is_ready, self._backoff, self._bus.clock.now(), seen=seen)
 
     async def _end_all(self) -> None:
         clock = self._bus.clock
-        while not self._keeper.exit_turn(self._settings.exit_grace_s, clock.now()):
+        limit_s, mine = self._settings.exit_grace_s, self._objects.mine()
+        while not self._keeper.exit_turn(mine, limit_s, clock.now(), self._prober.seen()):
             await clock.sleep(min(self._settings.poll_s, 0.05))
         try:
             if self._bus.link.is_up():

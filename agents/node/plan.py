@@ -7,10 +7,11 @@ is `keeper`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from matrixinfer.agents.node.backoff import Backoff
-from matrixinfer.agents.node.pods import ContainerId, Pod, PodId
+from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
+from matrixinfer.agents.node.probes import WELL, Health
 from matrixinfer.agents.node.states import ContainerState
 
 
@@ -23,10 +24,17 @@ class Start:
 
 @dataclass(frozen=True)
 class Ask:
-    """Ask the container's process group to end (SIGTERM); it has `grace_s` seconds."""
+    """The container shall end, and has `grace_s` seconds: run its preStop, or ask its process group (SIGTERM)."""
 
     id: ContainerId
     grace_s: float
+
+
+@dataclass(frozen=True)
+class Term:
+    """Its preStop has run: ask its process group to end (SIGTERM)."""
+
+    id: ContainerId
 
 
 @dataclass(frozen=True)
@@ -50,32 +58,54 @@ class Remove:
     id: PodId
 
 
-Action = Start | Ask | Kill | Forget | Remove
+Action = Start | Ask | Term | Kill | Forget | Remove
+States = Mapping[ContainerId, ContainerState]
+Pods = Mapping[PodId, Pod]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known besides the records: the health of lives that are probed, and the lives whose preStop runs."""
+
+    health: Mapping[str, Health] = field(default_factory=dict)
+    stopping: frozenset[str] = frozenset()
+
+    def of(self, state: ContainerState) -> Health:
+        return self.health.get(state.life, WELL)
+
+
+NOTHING_SEEN = Seen()
 
 
 def plan(
-    pods: Mapping[PodId, Pod], states: Mapping[ContainerId, ContainerState], backoff: Backoff, now: float
+    pods: Mapping[PodId, Pod], states: States, backoff: Backoff, now: float, seen: Seen = NOTHING_SEEN
 ) -> list[Action]:
     """`pods` are those of this node; `now` is in unix seconds, like the times in `states`."""
-    wanted = {id: pod for pod in pods.values() if not pod.is_deleting for id in container_ids(pod)}
+    wanted = {id: (pod, one) for pod in pods.values() for id, one in _wanted(pod, states)}
     actions: list[Action] = []
-    for id, pod in wanted.items():
-        if _shall_start(pod, states.get(id), backoff, now):
-            actions.append(Start(id))
+    for id, (pod, container) in wanted.items():
+        state = states.get(id)
+        if state is None:
+            actions.extend([Start(id)] if _may_begin(pod, container, states, seen) else [])
+        elif state.uid != pod.uid or not state.is_running:
+            actions.extend([Start(id)] if _shall_start_again(pod, container, state, backoff, now) else [])
+        elif seen.of(state).failing or state.stop_asked_s is not None:
+            actions.extend(_end(id, state, pod.grace_s, now, seen))
     for id, state in states.items():
         owner = wanted.get(id)
-        if owner is None or owner.uid != state.uid:
+        if owner is None or owner[0].uid != state.uid:
             asker = pods.get(id.pod)
-            grace_s = asker.grace_s if asker is not None and asker.uid == state.uid else state.grace_s
-            actions.extend(_end(id, state, grace_s, now))
+            mine = asker if asker is not None and asker.uid == state.uid else None
+            if mine is None or not _is_still_needed(mine, id, states):
+                actions.extend(_end(id, state, mine.grace_s if mine else state.grace_s, now, seen))
     actions.extend(_removals(pods.values(), states))
     return actions
 
 
-def plan_exit(states: Mapping[ContainerId, ContainerState], limit_s: float, now: float) -> list[Action]:
+def plan_exit(states: States, limit_s: float, now: float, seen: Seen = NOTHING_SEEN) -> list[Action]:
     """The node itself stops and takes its containers along: each has its own grace, but `limit_s` at most."""
     running = {id: state for id, state in states.items() if state.is_running}
-    return [action for id, state in running.items() for action in _end(id, state, min(limit_s, state.grace_s), now)]
+    return [a for id, state in running.items() for a in _end(id, state, min(limit_s, state.grace_s), now, seen)]
 
 
 def restart_due_s(state: ContainerState, backoff: Backoff) -> float:
@@ -85,31 +115,96 @@ def restart_due_s(state: ContainerState, backoff: Backoff) -> float:
     return state.ending.finished_s + backoff.wait_s(state.streak, ran_s)
 
 
-def will_restart(pod: Pod, state: ContainerState) -> bool:
-    """What the Pod's restart policy says about a container that ended."""
+def will_restart(pod: Pod, container: Container, state: ContainerState) -> bool:
+    """What the restart policy says about a container that ended."""
     assert state.ending is not None
-    return pod.restart_policy == "Always" or (pod.restart_policy == "OnFailure" and state.ending.exit_code != 0)
+    has_failed = state.ending.exit_code != 0
+    if container.is_sidecar:
+        return True
+    if container.is_init:
+        return has_failed and pod.restart_policy != "Never"
+    return pod.restart_policy == "Always" or (pod.restart_policy == "OnFailure" and has_failed)
 
 
 def container_ids(pod: Pod) -> list[ContainerId]:
+    """Of the containers that are no init containers."""
     return [ContainerId(pod.id, container.name) for container in pod.containers]
 
 
-def _shall_start(pod: Pod, state: ContainerState | None, backoff: Backoff, now: float) -> bool:
-    if state is None:
-        return True
+def is_initialized(pod: Pod, states: States, seen: Seen) -> bool:
+    """Its init containers have done their work, and its sidecars run."""
+    return all(_has_made_way(pod, one, states, seen) for one in pod.init_containers)
+
+
+def failed_init(pod: Pod, states: States) -> ContainerState | None:
+    """The init container that ended for good without success: nothing of the Pod will run any more."""
+    for one in pod.init_containers:
+        state = states.get(ContainerId(pod.id, one.name))
+        if state is None or state.uid != pod.uid or state.ending is None:
+            continue
+        if state.ending.exit_code != 0 and not will_restart(pod, one, state):
+            return state
+    return None
+
+
+def _wanted(pod: Pod, states: States) -> Iterator[tuple[ContainerId, Container]]:
+    """When all that the Pod is for has ended, its sidecars are not wanted any more."""
+    if pod.is_deleting:
+        return
+    is_over = _has_ended(pod, states) or failed_init(pod, states) is not None
+    for one in pod.all_containers:
+        if not (is_over and one.is_sidecar):
+            yield ContainerId(pod.id, one.name), one
+
+
+def _has_ended(pod: Pod, states: States) -> bool:
+    for one in pod.containers:
+        state = states.get(ContainerId(pod.id, one.name))
+        if state is None or state.uid != pod.uid or state.ending is None or will_restart(pod, one, state):
+            return False
+    return True
+
+
+def _has_made_way(pod: Pod, one: Container, states: States, seen: Seen) -> bool:
+    state = states.get(ContainerId(pod.id, one.name))
+    if state is None or state.uid != pod.uid:
+        return False
+    if one.is_sidecar:
+        return state.process is not None and seen.of(state).started
+    return state.ending is not None and state.ending.exit_code == 0
+
+
+def _may_begin(pod: Pod, container: Container, states: States, seen: Seen) -> bool:
+    """For the first time: in its turn, when those before it have made way."""
+    before = pod.init_containers
+    if container.is_init:
+        before = before[: before.index(container)]
+    return failed_init(pod, states) is None and all(_has_made_way(pod, one, states, seen) for one in before)
+
+
+def _shall_start_again(pod: Pod, container: Container, state: ContainerState, backoff: Backoff, now: float) -> bool:
     if state.uid != pod.uid or state.is_running:
         return False  # a former Pod of that name ends first
-    return will_restart(pod, state) and now >= restart_due_s(state, backoff)
+    return will_restart(pod, container, state) and now >= restart_due_s(state, backoff)
 
 
-def _end(id: ContainerId, state: ContainerState, grace_s: float, now: float) -> Iterator[Action]:
+def _is_still_needed(pod: Pod, id: ContainerId, states: States) -> bool:
+    """A sidecar goes after those that it serves."""
+    if not any(one.is_sidecar and one.name == id.container for one in pod.init_containers):
+        return False
+    others = (states.get(one) for one in container_ids(pod))
+    return any(state is not None and state.uid == pod.uid and state.is_running for state in others)
+
+
+def _end(id: ContainerId, state: ContainerState, grace_s: float, now: float, seen: Seen) -> Iterator[Action]:
     if not state.is_running:
         yield Forget(id)
     elif state.stop_asked_s is None:
         yield Ask(id, grace_s)
     elif state.killed_s is None and now - state.stop_asked_s >= grace_s:
         yield Kill(id)
+    elif state.signalled_s is None and state.life not in seen.stopping:
+        yield Term(id)
 
 
 def _removals(pods: Iterable[Pod], states: Mapping[ContainerId, ContainerState]) -> Iterator[Action]:

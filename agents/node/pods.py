@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, cast
 
+from matrixinfer.agents.node.checks import Check, read_check
 from matrixinfer.agents.node.errors import BadPod
+from matrixinfer.agents.node.probes import NO_PROBES, Probes, read_probes
 
 AGENT_LABEL = "matrixinfer.ai/agent"
 DEFAULT_GRACE_S = 30.0
@@ -34,18 +36,35 @@ class ContainerId(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Mount:
+    """Where a container wants a volume; `sub_path` is a folder in it."""
+
+    volume: str
+    path: str
+    sub_path: str = ""
+
+
+@dataclass(frozen=True)
 class Container:
-    """`environment` still holds the references to the Pod's own fields: see `environment.resolve`."""
+    """`environment` still holds the references to the Pod's own fields: see `environment.resolve`. An init container
+    runs to its end before the next one starts; as a `sidecar` it starts in its turn, and runs beside the others."""
 
     name: str
     argv: tuple[str, ...]
     environment: tuple[Object, ...] = ()
     working_dir: str = ""
+    is_init: bool = False
+    is_sidecar: bool = False
+    environment_from: tuple[Object, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    probes: Probes = NO_PROBES
+    pre_stop: Check | None = None
+    post_start: Check | None = None
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A Pod that this node runs. `grace_s` is how long its containers may take to end."""
+    """A Pod that this node runs. `grace_s` is how long its containers may take to end. `volumes` by their names."""
 
     id: PodId
     uid: str
@@ -56,6 +75,13 @@ class Pod:
     is_deleting: bool = False
     has_agent: bool = False
     document: Object = field(default_factory=dict, compare=False)
+    init_containers: tuple[Container, ...] = ()
+    volumes: Mapping[str, Object] = field(default_factory=dict)
+
+    @property
+    def all_containers(self) -> tuple[Container, ...]:
+        """In the order in which they start."""
+        return (*self.init_containers, *self.containers)
 
 
 def read_pod(document: Object) -> Pod:
@@ -63,12 +89,15 @@ def read_pod(document: Object) -> Pod:
     metadata, spec = document.get("metadata") or {}, document.get("spec") or {}
     id = PodId(metadata.get("namespace") or "default", metadata.get("name") or "")
     policy = spec.get("restartPolicy") or "Always"
+    _check_names(id, [*(spec.get("initContainers") or []), *(spec.get("containers") or [])])
     if policy not in _POLICIES:
         raise BadPod(f"pod {id}: spec.restartPolicy is {policy!r}, expected one of {', '.join(_POLICIES)}")
     return Pod(
         id=id,
         uid=metadata.get("uid") or "",
         containers=_read_containers(id, spec.get("containers") or []),
+        init_containers=tuple(_read_container(id, item, is_init=True) for item in spec.get("initContainers") or []),
+        volumes={str(volume.get("name")): volume for volume in spec.get("volumes") or []},
         node=spec.get("nodeName") or "",
         restart_policy=cast(RestartPolicy, policy),
         grace_s=_grace_s(metadata, spec),
@@ -88,18 +117,40 @@ def _grace_s(metadata: Object, spec: Object) -> float:
 def _read_containers(id: PodId, items: list[Object]) -> tuple[Container, ...]:
     if not items:
         raise BadPod(f"pod {id}: spec.containers is empty, expected at least one container")
-    containers = tuple(_read_container(id, item) for item in items)
-    names = [container.name for container in containers]
+    return tuple(_read_container(id, item) for item in items)
+
+
+def _check_names(id: PodId, items: list[Object]) -> None:
+    names = [str(item.get("name")) for item in items]
     if len(set(names)) != len(names):
         raise BadPod(f"pod {id}: spec.containers has two containers of one name: {', '.join(names)}")
-    return containers
 
 
-def _read_container(id: PodId, item: Object) -> Container:
+def _read_container(id: PodId, item: Object, *, is_init: bool = False) -> Container:
     name = item.get("name") or ""
     argv = tuple(str(word) for word in (*(item.get("command") or ()), *(item.get("args") or ())))
     if not name:
         raise BadPod(f"pod {id}: a container has no name")
     if not argv:
         raise BadPod(f"pod {id}, container {name}: no command; this node has no images, so say what to execute")
-    return Container(name, argv, tuple(item.get("env") or ()), item.get("workingDir") or "")
+    lifecycle, ports = item.get("lifecycle") or {}, item.get("ports") or ()
+    try:
+        return Container(
+            name,
+            argv,
+            tuple(item.get("env") or ()),
+            item.get("workingDir") or "",
+            is_init=is_init,
+            is_sidecar=is_init and item.get("restartPolicy") == "Always",
+            environment_from=tuple(item.get("envFrom") or ()),
+            mounts=tuple(_read_mount(mount) for mount in item.get("volumeMounts") or ()),
+            probes=read_probes(item, ports),
+            pre_stop=read_check(lifecycle.get("preStop"), ports),
+            post_start=read_check(lifecycle.get("postStart"), ports),
+        )
+    except ValueError as error:
+        raise BadPod(f"pod {id}, container {name}: {error}") from error
+
+
+def _read_mount(item: Object) -> Mount:
+    return Mount(str(item.get("name")), str(item.get("mountPath")).rstrip("/") or "/", item.get("subPath") or "")

@@ -33,6 +33,8 @@ class Records:
 
     def __init__(self, data_dir: Path) -> None:
         self._pods = data_dir.absolute() / "pods"
+        self.claims_dir = data_dir.absolute() / "claims"
+        """What PersistentVolumeClaims are here: `<namespace>/<claim>`, kept when Pods go."""
         self._logs = data_dir.absolute() / "logs" / "pods"
         self._pods.mkdir(parents=True, exist_ok=True)
         self._lease = self._pods / ".lease"
@@ -93,6 +95,10 @@ class Records:
         folder = self._folder(pod) / "work"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def volumes_dir(self, pod: PodId) -> Path:
+        """Of volumes that are as old as the Pod."""
+        return self._folder(pod) / "volumes"
 
     def log_path(self, id: ContainerId) -> Path:
         """Where the container's output goes. Called at a start: what the run before has said is moved to `.1`."""

@@ -33,7 +33,8 @@ class ContainerState(msgspec.Struct, frozen=True):
     """Everything the node knows of a container; what a record on disk holds.
 
     `life` names this life of the container; with `process` None and no `ending` it is being started. `streak` counts
-    the restarts since it last was healthy. `stop_asked_s` is when it was asked to end, `killed_s` when it was killed.
+    the restarts since it last was healthy. `stop_asked_s` is when its end began, `signalled_s` when its process was
+    asked to end (behind its preStop), `killed_s` when it was killed.
     """
 
     uid: str
@@ -47,6 +48,7 @@ class ContainerState(msgspec.Struct, frozen=True):
     streak: int = 0
     stop_asked_s: float | None = None
     killed_s: float | None = None
+    signalled_s: float | None = None
 
     @property
     def is_running(self) -> bool:
@@ -87,8 +89,11 @@ def ended(state: ContainerState, exit_code: int | None, now: float, said: str = 
     return replace_state(state, process=None, ending=ending)
 
 
-def failed_to_start(state: ContainerState, message: str, now: float) -> ContainerState:
-    return replace_state(state, process=None, ending=Ending(CANNOT_START_EXIT, now, now, "CannotStart", message))
+def failed_to_start(
+    state: ContainerState, message: str, now: float, reason: str = "CreateContainerError"
+) -> ContainerState:
+    """`reason` is what Kubernetes calls it."""
+    return replace_state(state, process=None, ending=Ending(CANNOT_START_EXIT, now, now, reason, message))
 
 
 replace_state = msgspec.structs.replace

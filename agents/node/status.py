@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from matrixinfer.agents.node.backoff import Backoff
-from matrixinfer.agents.node.plan import container_ids, restart_due_s, will_restart
-from matrixinfer.agents.node.pods import ContainerId, Object, Pod
+from matrixinfer.agents.node.checks import HOST
+from matrixinfer.agents.node.plan import (
+    NOTHING_SEEN,
+    Seen,
+    States,
+    container_ids,
+    failed_init,
+    is_initialized,
+    restart_due_s,
+    will_restart,
+)
+from matrixinfer.agents.node.pods import Container, ContainerId, Object, Pod
+from matrixinfer.agents.node.probes import WELL
 from matrixinfer.agents.node.states import CANNOT_START_EXIT, ContainerState, Ending
 
-HOST = "127.0.0.1"
-States = Mapping[ContainerId, ContainerState]
+_COULD_NOT_START = {
+    "CannotStart": "CreateContainerError",  # as records of a former version call it
+    "CreateContainerError": "CreateContainerError",
+    "CreateContainerConfigError": "CreateContainerConfigError",
+}
 
 
-def pod_status(pod: Pod, states: States, is_ready: bool, backoff: Backoff, now: float) -> dict[str, Any]:
+def pod_status(
+    pod: Pod, states: States, is_ready: bool, backoff: Backoff, now: float, *, seen: Seen = NOTHING_SEEN
+) -> dict[str, Any]:
     """The whole `status`. A condition keeps the time of its last change from the status that the object has."""
     before = pod.document.get("status") or {}
+    view = _View(pod, states, backoff, seen)
     known = [states.get(id) for id in container_ids(pod)]
-    reason, message = _why_not_ready(pod, known, is_ready)
-    return {
-        "phase": _phase(pod, known),
+    reason, message = _why_not_ready(pod, known, is_ready, seen)
+    initialized = is_initialized(pod, states, seen)
+    status: dict[str, Any] = {
+        "phase": _phase(pod, states, known),
         "conditions": [
             _condition(before, "PodScheduled", True, now=now),
+            *([_condition(before, "Initialized", initialized, now=now)] if pod.init_containers else []),
             _condition(before, "Ready", is_ready, now=now, reason=reason, message=message),
         ],
         "hostIP": HOST,
         "podIP": HOST,
         "startTime": before.get("startTime") or timestamp(now),
-        "containerStatuses": [
-            _container_status(pod, id, states.get(id), is_ready, backoff) for id in container_ids(pod)
-        ],
+        "containerStatuses": [view.of(one, is_ready) for one in pod.containers],
     }
+    if pod.init_containers:
+        status["initContainerStatuses"] = [view.of(one, True) for one in pod.init_containers]
+    return status
 
 
 def refusal_status(document: Object, message: str, now: float) -> dict[str, Any]:
@@ -51,29 +71,35 @@ def timestamp(unix_s: float) -> str:
     return datetime.fromtimestamp(int(unix_s), UTC).isoformat().replace("+00:00", "Z")
 
 
-def all_running(pod: Pod, states: States) -> bool:
-    """Every container has a process, and none was asked to end."""
-    known = [states.get(id) for id in container_ids(pod)]
-    return all(s is not None and s.process is not None and s.stop_asked_s is None for s in known)
+def all_ready(pod: Pod, states: States, seen: Seen) -> bool:
+    """Every container and every sidecar has a process that was not asked to end, and is ready by its probe."""
+    lasting = [one for one in pod.all_containers if one.is_sidecar or not one.is_init]
+    known = [states.get(ContainerId(pod.id, one.name)) for one in lasting]
+    return all(s is not None and s.process is not None and s.stop_asked_s is None and seen.of(s).ready for s in known)
 
 
-def _phase(pod: Pod, known: list[ContainerState | None]) -> str:
-    seen = [state for state in known if state is not None]
+def _phase(pod: Pod, states: States, known: list[ContainerState | None]) -> str:
+    if failed_init(pod, states) is not None:
+        return "Failed"
+    seen = [(one, state) for one, state in zip(pod.containers, known, strict=True) if state is not None]
     if len(seen) < len(known):
         return "Pending"
-    endings = [state.ending for state in seen if state.ending is not None and not will_restart(pod, state)]
+    endings = [s.ending for one, s in seen if s.ending is not None and not will_restart(pod, one, s)]
     if len(endings) < len(seen):
         return "Running"
     return "Succeeded" if all(ending.exit_code == 0 for ending in endings) else "Failed"
 
 
-def _why_not_ready(pod: Pod, known: list[ContainerState | None], is_ready: bool) -> tuple[str, str]:
+def _why_not_ready(pod: Pod, known: list[ContainerState | None], is_ready: bool, seen: Seen) -> tuple[str, str]:
     if is_ready:
         return "", ""
     if pod.is_deleting:
         return "Terminating", "the pod is being deleted"
     if any(state is None or not state.is_running for state in known):
         return "ContainersNotReady", "not every container runs"
+    told = [seen.of(state).why for state in known if state is not None and not seen.of(state).ready]
+    if told:
+        return "ContainersNotReady", next((why for why in told if why), "not every container has been found ready")
     return "AgentSilent", "the containers run, but no load event of an agent that takes work was heard of late"
 
 
@@ -90,34 +116,43 @@ def _condition(
     return condition
 
 
-def _container_status(
-    pod: Pod, id: ContainerId, state: ContainerState | None, is_ready: bool, backoff: Backoff
-) -> dict[str, Any]:
-    runs = state is not None and state.process is not None
-    return {
-        "name": id.container,
-        "ready": runs and is_ready,
-        "started": runs,
-        "restartCount": state.restarts if state else 0,
-        "state": _state_now(pod, state, backoff),
-        "lastState": {"terminated": _terminated(state.previous)} if state and state.previous else {},
-    }
+@dataclass(frozen=True)
+class _View:
+    """All that a container's status is made from."""
 
+    pod: Pod
+    states: States
+    backoff: Backoff
+    seen: Seen
 
-def _state_now(pod: Pod, state: ContainerState | None, backoff: Backoff) -> dict[str, Any]:
-    if state is None:
-        return {"waiting": {"reason": "ContainerCreating"}}
-    if state.ending is None:
-        return {"running": {"startedAt": timestamp(state.started_s)}}
-    if pod.is_deleting or not will_restart(pod, state):
-        return {"terminated": _terminated(state.ending)}
-    return {"waiting": _waiting(state, state.ending, backoff)}
+    def of(self, container: Container, may_be_ready: bool) -> dict[str, Any]:
+        state = self.states.get(ContainerId(self.pod.id, container.name))
+        runs = state is not None and state.process is not None
+        health = self.seen.of(state) if state is not None else WELL
+        has_done = container.is_init and state is not None and state.ending is not None and state.ending.exit_code == 0
+        return {
+            "name": container.name,
+            "ready": has_done or (runs and may_be_ready and health.ready),
+            "started": runs and health.started,
+            "restartCount": state.restarts if state else 0,
+            "state": self._state_now(container, state),
+            "lastState": {"terminated": _terminated(state.previous)} if state and state.previous else {},
+        }
+
+    def _state_now(self, container: Container, state: ContainerState | None) -> dict[str, Any]:
+        if state is None:
+            return {"waiting": {"reason": "PodInitializing" if self.pod.init_containers else "ContainerCreating"}}
+        if state.ending is None:
+            return {"running": {"startedAt": timestamp(state.started_s)}}
+        if self.pod.is_deleting or not will_restart(self.pod, container, state):
+            return {"terminated": _terminated(state.ending)}
+        return {"waiting": _waiting(state, state.ending, self.backoff)}
 
 
 def _waiting(state: ContainerState, ending: Ending, backoff: Backoff) -> dict[str, Any]:
     due = timestamp(restart_due_s(state, backoff))
-    if ending.exit_code == CANNOT_START_EXIT and ending.reason == "CannotStart":
-        return {"reason": "CreateContainerError", "message": f"{ending.message}; next try at {due}"}
+    if ending.exit_code == CANNOT_START_EXIT and ending.reason in _COULD_NOT_START:
+        return {"reason": _COULD_NOT_START[ending.reason], "message": f"{ending.message}; next try at {due}"}
     said = f"; {ending.message}" if ending.message else ""
     return {"reason": "CrashLoopBackOff", "message": f"ended with code {ending.exit_code}{said}; restarts at {due}"}
 

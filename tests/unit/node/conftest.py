@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from matrixinfer.agents.node.environment import Machine
+from support.node import World
 
 PodMaker = Callable[..., dict[str, Any]]
 
@@ -32,3 +34,8 @@ def pod_document() -> PodMaker:
 @pytest.fixture
 def machine() -> Machine:
     return Machine("local", sys.executable, {"PATH": "/usr/bin:/bin"}, "nats://agent@127.0.0.1:1", "mi")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)

@@ -89,7 +89,7 @@ def benches(tmp_path: Path, machine: Machine) -> Iterator[Callable[..., Bench]]:
         for state in bench.keeper.states.values():
             if state.process is not None and _lives(state.process.pid):
                 os.killpg(state.process.pid, signal.SIGKILL)
-        while not bench.keeper.exit_turn(0.0, time.time()):
+        while not bench.keeper.exit_turn({}, 0.0, time.time()):
             time.sleep(0.01)
         try:
             bench.records.close()
@@ -261,7 +261,7 @@ async def test_a_stopping_node_ends_everything_and_counts_it_as_no_crash(benches
     bench = benches()
     bench.turn(read_pod(pod_document("p", "sh", "-c", "sleep 60")))
     pid = bench.pid()
-    await eventually(lambda: bench.keeper.exit_turn(5.0, time.time()))
+    await eventually(lambda: bench.keeper.exit_turn({}, 5.0, time.time()))
     bench.keeper.forget_stopped()
     assert not _lives(pid)
     assert bench.keeper.states == {}

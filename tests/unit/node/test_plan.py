@@ -88,7 +88,7 @@ def test_what_cannot_be_started_is_tried_again_later() -> None:
 def test_a_deleted_pod_ends_gracefully_then_by_force_then_goes() -> None:
     deleted = replace(POD, is_deleting=True, grace_s=5.0)
     assert decide(deleted, running()) == [Ask(MAIN, 5.0)]
-    asked = replace_state(running(), stop_asked_s=NOW, grace_s=5.0)
+    asked = replace_state(running(), stop_asked_s=NOW, signalled_s=NOW, grace_s=5.0)
     assert decide(deleted, asked, NOW + 4.9) == []
     assert decide(deleted, asked, NOW + 5.0) == [Kill(MAIN)]
     killed = replace_state(asked, killed_s=NOW + 5.0)
@@ -109,7 +109,7 @@ def test_a_new_pod_of_the_same_name_starts_after_the_old_one_has_ended() -> None
 
 
 def test_the_nodes_exit_gives_no_container_longer_than_its_limit() -> None:
-    asked = replace_state(running(), stop_asked_s=NOW)
+    asked = replace_state(running(), stop_asked_s=NOW, signalled_s=NOW)
     assert plan_exit({MAIN: running()}, 3.0, NOW) == [Ask(MAIN, 3.0)]
     assert plan_exit({MAIN: asked}, 3.0, NOW + 2.9) == []
     assert plan_exit({MAIN: asked}, 3.0, NOW + 3.0) == [Kill(MAIN)]

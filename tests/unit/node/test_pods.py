@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from matrixinfer.agents.node.environment import LIFE_VARIABLE, Machine, command_line, environment
-from matrixinfer.agents.node.errors import BadPod
+from matrixinfer.agents.node.environment import LIFE_VARIABLE, Machine, command_line, environment, told_environment
+from matrixinfer.agents.node.errors import BadConfiguration, BadPod
 from matrixinfer.agents.node.pods import PodId, read_pod
 
 
@@ -45,8 +45,8 @@ def test_a_pod_that_cannot_run_is_refused_with_the_reason(pod_document, spec, me
 def test_matrixinfer_is_run_by_this_interpreter(pod_document, machine: Machine) -> None:
     ours = read_pod(pod_document("p", "matrixinfer", "agent")).containers[0]
     theirs = read_pod(pod_document("p", "echo", "matrixinfer")).containers[0]
-    assert command_line(ours, machine) == [machine.python, "-m", "matrixinfer", "agent"]
-    assert command_line(theirs, machine) == ["echo", "matrixinfer"]
+    assert command_line(ours, machine, {}, {}) == [machine.python, "-m", "matrixinfer", "agent"]
+    assert command_line(theirs, machine, {}, {}) == ["echo", "matrixinfer"]
 
 
 def test_env_takes_values_and_fields_of_the_pod(pod_document, machine: Machine) -> None:
@@ -60,7 +60,7 @@ def test_env_takes_values_and_fields_of_the_pod(pod_document, machine: Machine) 
     document = pod_document("p7", env=env)
     document["metadata"]["labels"]["matrixinfer.ai/model"] = "smollm2"
     pod = read_pod(document)
-    given = environment(pod, pod.containers[0], machine, "life")
+    given = environment(machine, told_environment(pod, pod.containers[0], machine, {}), "life")
     assert [given[name] for name in ("PLAIN", "NAME", "NAMESPACE", "NODE", "MODEL")] == [
         "1",
         "p7",
@@ -74,8 +74,8 @@ def test_env_takes_values_and_fields_of_the_pod(pod_document, machine: Machine) 
 def test_an_unknown_field_is_refused(pod_document, machine: Machine) -> None:
     env = ({"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "spec.secret"}}},)
     pod = read_pod(pod_document("p", env=env))
-    with pytest.raises(BadPod, match=r"spec\.secret"):
-        environment(pod, pod.containers[0], machine, "life")
+    with pytest.raises(BadConfiguration, match=r"spec\.secret"):
+        told_environment(pod, pod.containers[0], machine, {})
 
 
 def test_containers_get_the_agents_bus_and_nothing_of_the_nodes_own(pod_document) -> None:
@@ -95,7 +95,7 @@ def test_containers_get_the_agents_bus_and_nothing_of_the_nodes_own(pod_document
         "mi",
     )
     pod = read_pod(pod_document())
-    given = environment(pod, pod.containers[0], node, "life")
+    given = environment(node, told_environment(pod, pod.containers[0], node, {}), "life")
     assert given == {
         "PATH": "/opt/python/bin:/bin",
         "HOME": "/h",

@@ -1,0 +1,142 @@
+"""Asks the containers that have probes, each life in a task of its own, and runs what shall be done before it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from matrixinfer.agents.node.asking import ask
+from matrixinfer.agents.node.errors import NodeError
+from matrixinfer.agents.node.plan import Seen, States
+from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
+from matrixinfer.agents.node.probes import (
+    Health,
+    Probe,
+    Tally,
+    after_liveness,
+    after_readiness,
+    after_startup,
+    at_first,
+    counted,
+)
+from matrixinfer.agents.node.surroundings import Surroundings
+from matrixinfer.bus.background import end, spawn
+from matrixinfer.bus.clock import Clock
+
+logger = logging.getLogger("matrixinfer.agents.node.prober")
+
+Around = Callable[[Pod, Container], Surroundings]
+"""Raises NodeError."""
+
+
+class Prober:
+    """`on_change` is called when the health of a life has changed, or its preStop has ended. Costs nothing for
+    containers without probes."""
+
+    def __init__(self, clock: Clock, around: Around, on_change: Callable[[], None]) -> None:
+        self._clock = clock
+        self._around = around
+        self._on_change = on_change
+        self._health: dict[str, Health] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stops: dict[str, asyncio.Task[None]] = {}
+
+    def seen(self) -> Seen:
+        return Seen(dict(self._health), frozenset(life for life, task in self._stops.items() if not task.done()))
+
+    def follow(self, pods: Mapping[PodId, Pod], states: States) -> None:
+        """Begin with lives that are new, and leave those that have ended or are asked to."""
+        running: set[str] = set()
+        for pod in pods.values():
+            for one in pod.all_containers:
+                state = states.get(ContainerId(pod.id, one.name))
+                if state is None or state.process is None or state.uid != pod.uid or state.stop_asked_s is not None:
+                    continue
+                running.add(state.life)
+                if state.life not in self._tasks and (one.probes or one.post_start):
+                    self._health[state.life] = at_first(one.probes, _was_ready(pod, one, state.restarts))
+                    self._tasks[state.life] = spawn(self._watch(pod, one, state.life), f"probes of {pod.id}/{one.name}")
+        for life in self._tasks.keys() - running:
+            self._tasks.pop(life).cancel()
+            self._health.pop(life, None)
+
+    def stop(self, pod: Pod, container: Container, life: str) -> bool:
+        """Run its preStop; False when there is none."""
+        if container.pre_stop is None:
+            return False
+        self._stops[life] = spawn(self._stop(pod, container, life), f"preStop of {pod.id}/{container.name}")
+        return True
+
+    async def close(self) -> None:
+        await end([*self._tasks.values(), *self._stops.values()])
+
+    async def _stop(self, pod: Pod, container: Container, life: str) -> None:
+        assert container.pre_stop is not None
+        try:
+            why = await ask(container.pre_stop, self._around(pod, container), pod.grace_s)
+        except NodeError as error:
+            why = str(error)
+        if why:
+            logger.warning("preStop of %s/%s: %s", pod.id, container.name, why)
+        self._stops.pop(life, None)  # before the turn that shall see it done
+        self._on_change()
+
+    async def _watch(self, pod: Pod, container: Container, life: str) -> None:
+        try:
+            around = self._around(pod, container)
+        except NodeError as error:  # it runs, so that this was right a moment ago
+            logger.warning("%s/%s cannot be probed: %s", pod.id, container.name, error)
+            return
+        probes = container.probes
+        if container.post_start is not None:
+            why = await ask(container.post_start, around, None)
+            if why:
+                self._say(life, Health(started=False, ready=False, failing=True, why=f"postStart: {why}"))
+                return
+        if probes.startup is not None and not self._health[life].started:
+            await self._until_started(life, probes.startup, container, around)
+        async with asyncio.TaskGroup() as group:
+            if probes.readiness is not None:
+                group.create_task(self._repeat(life, probes.readiness, around, after_readiness))
+            if probes.liveness is not None:
+                group.create_task(self._repeat(life, probes.liveness, around, after_liveness))
+
+    async def _until_started(self, life: str, probe: Probe, container: Container, around: Surroundings) -> None:
+        tally = Tally()
+        await self._clock.sleep(probe.delay_s)
+        while not self._health[life].started:
+            why = await ask(probe.check, around, probe.timeout_s)
+            tally = counted(tally, not why)
+            self._say(life, after_startup(container.probes, tally, self._health[life], why))
+            if why:
+                await self._clock.sleep(probe.period_s)
+
+    async def _repeat(
+        self, life: str, probe: Probe, around: Surroundings, after: Callable[[Probe, Tally, Health, str], Health]
+    ) -> None:
+        tally = Tally()
+        await self._clock.sleep(probe.delay_s)
+        while True:
+            why = await ask(probe.check, around, probe.timeout_s)
+            tally = counted(tally, not why)
+            self._say(life, after(probe, tally, self._health[life], why))
+            await self._clock.sleep(probe.period_s)
+
+    def _say(self, life: str, health: Health) -> None:
+        if health != self._health.get(life):
+            self._health[life] = health
+            self._on_change()
+
+
+def _was_ready(pod: Pod, container: Container, restarts: int) -> bool:
+    """What the status of the Pod says of this life: a node that starts again need not find everything unready."""
+    status = pod.document.get("status") or {}
+    told: Iterable[Mapping[str, object]] = [
+        *(status.get("containerStatuses") or ()),
+        *(status.get("initContainerStatuses") or ()),
+    ]
+    return any(
+        one.get("name") == container.name and one.get("ready") is True and one.get("restartCount") == restarts
+        for one in told
+    )

@@ -1,0 +1,113 @@
+"""When a container counts as started, ready and alive: probes as Kubernetes has them. Pure; `prober` asks.
+
+Until the startup probe has succeeded nothing else is asked. A readiness probe decides whether the container is ready; a
+liveness or startup probe that failed often enough decides that it is started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from matrixinfer.agents.node.checks import Check, Object, read_check
+
+
+@dataclass(frozen=True)
+class Probe:
+    check: Check
+    delay_s: float = 0.0
+    period_s: float = 10.0
+    timeout_s: float = 1.0
+    successes: int = 1
+    failures: int = 3
+
+
+@dataclass(frozen=True)
+class Probes:
+    startup: Probe | None = None
+    readiness: Probe | None = None
+    liveness: Probe | None = None
+
+    def __bool__(self) -> bool:
+        return any((self.startup, self.readiness, self.liveness))
+
+
+NO_PROBES = Probes()
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is known of one life of a container. `why` tells of the last failure, for people."""
+
+    started: bool = True
+    ready: bool = True
+    failing: bool = False
+    why: str = ""
+
+
+WELL = Health()
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often in a row a probe has succeeded or failed."""
+
+    successes: int = 0
+    failures: int = 0
+
+
+def read_probes(container: Object, ports: Iterable[Object]) -> Probes:
+    """Raises ValueError for a probe that this node cannot ask."""
+    ports = list(ports)
+    return Probes(
+        _read_probe(container.get("startupProbe"), ports),
+        _read_probe(container.get("readinessProbe"), ports),
+        _read_probe(container.get("livenessProbe"), ports),
+    )
+
+
+def _read_probe(item: Object | None, ports: Iterable[Object]) -> Probe | None:
+    check = read_check(item, ports)
+    if item is None or check is None:
+        return None
+    return Probe(
+        check,
+        delay_s=float(item.get("initialDelaySeconds") or 0),
+        period_s=float(item.get("periodSeconds") or 10),
+        timeout_s=float(item.get("timeoutSeconds") or 1),
+        successes=int(item.get("successThreshold") or 1),
+        failures=int(item.get("failureThreshold") or 3),
+    )
+
+
+def at_first(probes: Probes, was_ready: bool) -> Health:
+    """`was_ready`: a former node has said so of this very life, and its word stands until a probe fails."""
+    started = probes.startup is None or was_ready
+    return Health(started=started, ready=started and (probes.readiness is None or was_ready))
+
+
+def counted(tally: Tally, is_well: bool) -> Tally:
+    return Tally(successes=tally.successes + 1) if is_well else Tally(failures=tally.failures + 1)
+
+
+def after_startup(probes: Probes, tally: Tally, health: Health, why: str) -> Health:
+    """`tally` of the startup probe, `why` of its last failure."""
+    probe = probes.startup
+    assert probe is not None
+    if tally.successes >= 1:
+        return replace(health, started=True, ready=probes.readiness is None, why="")
+    return replace(health, failing=tally.failures >= probe.failures, why=f"startup probe: {why}")
+
+
+def after_readiness(probe: Probe, tally: Tally, health: Health, why: str) -> Health:
+    if tally.successes >= probe.successes:
+        return replace(health, ready=True, why="")
+    if tally.failures >= probe.failures:
+        return replace(health, ready=False, why=f"readiness probe: {why}")
+    return health
+
+
+def after_liveness(probe: Probe, tally: Tally, health: Health, why: str) -> Health:
+    if tally.failures >= probe.failures:
+        return replace(health, failing=True, why=f"liveness probe: {why}")
+    return health

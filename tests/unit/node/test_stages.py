@@ -1,0 +1,134 @@
+"""The node's decisions about init containers, sidecars, probes and what runs before a stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from matrixinfer.agents.node.backoff import Backoff
+from matrixinfer.agents.node.plan import NOTHING_SEEN, Action, Ask, Forget, Kill, Remove, Seen, Start, Term, plan
+from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
+from matrixinfer.agents.node.probes import Health
+from matrixinfer.agents.node.states import ContainerState, Process, ended, first_life, replace_state
+from matrixinfer.agents.node.status import all_ready, pod_status
+
+NOW = 1_000.0
+BACKOFF = Backoff(first_s=1.0, limit_s=60.0, reset_s=300.0)
+FIRST, SECOND = Container("first", ("a",), is_init=True), Container("second", ("b",), is_init=True)
+SIDECAR = Container("beside", ("s",), is_init=True, is_sidecar=True)
+MAIN = Container("main", ("run",))
+POD = Pod(PodId("default", "p"), "u1", (MAIN,), init_containers=(FIRST, SIDECAR, SECOND))
+
+
+def id_of(container: Container) -> ContainerId:
+    return ContainerId(POD.id, container.name)
+
+
+def running(life: str = "life", *, stop_asked_s: float | None = None) -> ContainerState:
+    first = first_life("u1", life, 30.0, NOW - 10.0)
+    return replace_state(first, process=Process(4711, NOW - 10.0), stop_asked_s=stop_asked_s)
+
+
+def asked_to_end() -> ContainerState:
+    return replace_state(running(stop_asked_s=NOW), signalled_s=NOW)
+
+
+def done(code: int = 0) -> ContainerState:
+    return ended(running(), code, NOW - 5.0)
+
+
+def decide(
+    states: dict[Container, ContainerState], pod: Pod = POD, seen: Seen = NOTHING_SEEN, now: float = NOW
+) -> list[Action]:
+    return plan({pod.id: pod}, {id_of(one): state for one, state in states.items()}, BACKOFF, now, seen)
+
+
+def phase(states: dict[Container, ContainerState], pod: Pod = POD) -> str:
+    known = {id_of(one): state for one, state in states.items()}
+    told: str = pod_status(pod, known, False, BACKOFF, NOW)["phase"]
+    return told
+
+
+def test_init_containers_run_one_after_the_other_and_a_sidecar_goes_on_beside_them():
+    states: dict[Container, ContainerState] = {}
+    for expected, then in ((FIRST, done()), (SIDECAR, running()), (SECOND, done()), (MAIN, running())):
+        assert decide(states) == [Start(id_of(expected))]
+        assert phase(states) == "Pending"
+        states[expected] = replace_state(then, ending=None, process=Process(1, 0.0))
+        if not expected.is_sidecar and expected.is_init:
+            assert decide(states) == []  # it has not ended
+        states[expected] = then
+    assert decide(states) == []
+    assert phase(states) == "Running"
+
+
+def test_a_sidecar_with_a_startup_probe_is_waited_for():
+    states = {FIRST: done(), SIDECAR: running("s")}
+    assert decide(states, seen=Seen({"s": Health(started=False, ready=False)})) == []
+    assert decide(states, seen=Seen({"s": Health()})) == [Start(id_of(SECOND))]
+
+
+@pytest.mark.parametrize(("policy", "again"), [("Always", True), ("OnFailure", True), ("Never", False)])
+def test_an_init_container_that_failed_is_started_again_by_the_policy(policy, again):
+    pod = replace(POD, restart_policy=policy)
+    assert decide({FIRST: done(1)}, pod) == ([Start(id_of(FIRST))] if again else [])
+    assert phase({FIRST: done(1)}, pod) == ("Pending" if again else "Failed")
+
+
+def test_when_an_init_container_has_failed_for_good_its_sidecars_go():
+    pod = replace(POD, restart_policy="Never")
+    states = {FIRST: done(), SIDECAR: running(), SECOND: done(1)}
+    assert decide(states, pod) == [Ask(id_of(SIDECAR), pod.grace_s)]
+    assert phase(states, pod) == "Failed"
+
+
+def test_an_init_container_that_has_done_its_work_never_runs_again():
+    assert decide({FIRST: done(), SIDECAR: running(), SECOND: done(), MAIN: done(1)}) == [Start(id_of(MAIN))]
+
+
+def test_a_sidecar_is_started_again_whatever_the_policy_and_goes_when_the_others_have_ended():
+    pod = replace(POD, restart_policy="Never")
+    before = {FIRST: done(), SECOND: done()}
+    assert decide(before | {SIDECAR: done(0), MAIN: running()}, pod) == [Start(id_of(SIDECAR))]
+    assert decide(before | {SIDECAR: running(), MAIN: done(0)}, pod) == [Ask(id_of(SIDECAR), pod.grace_s)]
+    assert phase(before | {SIDECAR: running(), MAIN: done(0)}, pod) == "Succeeded"
+
+
+def test_a_deleted_pod_ends_its_sidecars_last():
+    pod = replace(POD, is_deleting=True, grace_s=5.0)
+    before = {FIRST: done(), SECOND: done()}
+    assert Ask(id_of(SIDECAR), 5.0) not in decide(before | {SIDECAR: running(), MAIN: asked_to_end()}, pod)
+    assert Ask(id_of(SIDECAR), 5.0) in decide(before | {SIDECAR: running(), MAIN: done()}, pod)
+    assert decide({SIDECAR: done()}, pod) == [Forget(id_of(SIDECAR)), Remove(pod.id)]
+
+
+def test_a_container_whose_probe_failed_is_ended_and_then_started_again():
+    pod = Pod(POD.id, "u1", (MAIN,), grace_s=5.0)
+    failing = Seen({"life": Health(failing=True)})
+    assert decide({MAIN: running()}, pod, failing) == [Ask(id_of(MAIN), 5.0)]
+    asked = asked_to_end()
+    assert decide({MAIN: asked}, pod) == []  # its probes are over, and it still goes
+    assert decide({MAIN: asked}, pod, now=NOW + 5.0) == [Kill(id_of(MAIN))]
+    assert decide({MAIN: ended(asked, -9, NOW)}, pod, now=NOW + 1.0) == [Start(id_of(MAIN))]
+
+
+def test_what_runs_before_a_stop_is_waited_for_within_the_grace():
+    pod = Pod(POD.id, "u1", (MAIN,), is_deleting=True, grace_s=5.0)
+    asked = running(stop_asked_s=NOW)
+    hook_runs = Seen(stopping=frozenset({"life"}))
+    assert decide({MAIN: asked}, pod, hook_runs) == []
+    assert decide({MAIN: asked}, pod) == [Term(id_of(MAIN))]
+    assert decide({MAIN: asked}, pod, hook_runs, now=NOW + 5.0) == [Kill(id_of(MAIN))]
+
+
+def test_a_pod_is_ready_when_every_container_is_by_its_probe():
+    pod = Pod(POD.id, "u1", (MAIN,))
+    states = {id_of(MAIN): running()}
+    assert all_ready(pod, states, Seen())
+    unready = Seen({"life": Health(ready=False, why="readiness probe: no answer")})
+    assert not all_ready(pod, states, unready)
+    told = pod_status(pod, states, False, BACKOFF, NOW, seen=unready)
+    (ready,) = [one for one in told["conditions"] if one["type"] == "Ready"]
+    assert ready["message"] == "readiness probe: no answer"
+    assert told["containerStatuses"][0]["ready"] is False
