@@ -135,7 +135,7 @@ async def test_a_container_that_is_not_alive_any_more_is_started_again(world, tm
 
         await eventually(restarted)
         await eventually(world.ready)
-        assert not dead.exists()
+        await eventually(lambda: not dead.exists())
 
 
 @pytest.mark.parametrize("kind", ["httpGet", "tcpSocket"])
