@@ -16,7 +16,7 @@ from matrixinfer.handlers.errors import Conflicted
 from matrixinfer.handlers.reconcile.loop import CONFLICT_RETRY_S, Loop
 from matrixinfer.handlers.reconcile.modelinfer import NEXT_PORTION_S, PORTION
 from matrixinfer.handlers.reconcile.setbacks import FAILED, FIRST_RETRY_S, GIVEN_UP_AFTER, LAST_RETRY_S, TOLD_AFTER
-from matrixinfer.handlers.reconcile.triggers import Key
+from matrixinfer.handlers.reconcile.triggers import RECONCILED, Key
 
 SERVER = """
 apiVersion: matrixinfer.ai/v1alpha1
@@ -69,7 +69,7 @@ async def test_what_is_wanted_is_done_and_done_only_once():
 
 async def test_an_object_that_is_gone_is_done_with():
     async with Place() as place:
-        for kind in ("Model", "ModelInfer", "ModelServer", "ModelRoute"):
+        for kind in RECONCILED:
             await place.loop.reconcile(Key(kind, "default", "nobody"))
 
 
