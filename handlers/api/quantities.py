@@ -44,6 +44,5 @@ def amount(quantity: str) -> float:
     if match is None:
         raise ValueError(f"expected a quantity, got {shown(quantity)}")
     number, suffix = match.groups()
-    if suffix[:1] in ("e", "E") and suffix[1:]:
-        return float(Decimal(number + suffix))
-    return float(Decimal(number) * _FACTORS[suffix])
+    factor = _FACTORS.get(suffix)
+    return float(Decimal(number + suffix) if factor is None else Decimal(number) * factor)

@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 
 def describe(
     *,
-    kind: Annotated[str, typer.Argument(help="model, modelserver, modelroute, modelinfer or pod.")],
+    kind: Annotated[
+        str,
+        typer.Argument(help="model, modelinfer, modelserver, modelroute, autoscalingpolicy, pod, …; short names too."),
+    ],
     name: Annotated[str, typer.Argument(help="Its name.")],
     namespace: NamespaceOption = "default",
     bus: BusOption = None,
