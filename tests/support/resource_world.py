@@ -134,11 +134,11 @@ class World:
         if isinstance(resource, AutoScalingPolicy):
             return autoscalingpolicy.decide(resource, self._near(resource, AutoScalingPolicyBinding), now=self.now)
         if isinstance(resource, AutoScalingPolicyBinding):
-            others = [one for one in self._near(resource, AutoScalingPolicyBinding) if one.key != resource.key]
+            bindings = [one for one in self._near(resource, AutoScalingPolicyBinding) if one.key != resource.key]
             policies = {one.metadata.name: one for one in self._near(resource, AutoScalingPolicy)}
             infers = {one.metadata.name: one for one in self._near(resource, ModelInfer)}
             policy = policies.get(resource.spec.policy_ref.name)
-            return autoscalingpolicybinding.decide(resource, others, policy, infers, now=self.now)
+            return autoscalingpolicybinding.decide(resource, bindings, policy, infers, now=self.now)
         assert isinstance(resource, ModelRoute)
         rivals = [other for other in self.all(ModelRoute) if other.key != resource.key]
         servers = {server.metadata.name: server for server in self.all(ModelServer)}
