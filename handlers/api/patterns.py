@@ -17,6 +17,8 @@ ABSOLUTE_PATH = r"^/[^\x00]*$"
 DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 BASE_URL = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
 HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+METRIC_NAME = r"^[A-Za-z_][-A-Za-z0-9_.:/]*$"
+QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$"
 VARIABLE = r"^[ -<>-~]+$"
 FIELD_PATH = (
     r"^(metadata\.(name|namespace|uid|(labels|annotations)\['[^'\x00]+'\])|"
@@ -39,6 +41,8 @@ MEANINGS = {
     DURATION: "expected numbers with the units ms, s, m or h, e.g. 90s or 1h30m",
     BASE_URL: "expected http(s)://host/… without credentials, query or fragment",
     HEADER_NAME: "expected the name of an HTTP header",
+    METRIC_NAME: "expected letters, digits, '_', '-', '.', ':' and '/', beginning with a letter or '_'",
+    QUANTITY: "expected a quantity, e.g. 20, 500m, 1.5k or 64Mi",
     VARIABLE: "expected printable characters of ASCII without '='",
     FIELD_PATH: "expected metadata.name, metadata.namespace, metadata.uid, metadata.labels['…'], "
     "metadata.annotations['…'], spec.nodeName, spec.serviceAccountName, status.hostIP or status.podIP",

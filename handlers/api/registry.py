@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from matrixinfer.handlers.api.autoscalingpolicy import AutoScalingPolicy
+from matrixinfer.handlers.api.autoscalingpolicybinding import AutoScalingPolicyBinding
 from matrixinfer.handlers.api.controllerrevision import ControllerRevision
 from matrixinfer.handlers.api.event import Event
 from matrixinfer.handlers.api.meta import Resource
@@ -42,6 +44,8 @@ KINDS: dict[str, Kind] = {
         Kind(ModelServer, "modelservers", ("ms",)),
         Kind(ModelRoute, "modelroutes", ("mr",)),
         Kind(ModelInfer, "modelinfers", ("mi",)),
+        Kind(AutoScalingPolicy, "autoscalingpolicies", ("asp",)),
+        Kind(AutoScalingPolicyBinding, "autoscalingpolicybindings", ("aspb",)),
         Kind(ControllerRevision, "controllerrevisions"),
         Kind(Pod, "pods", ("po",), is_graceful=True),
         Kind(Service, "services", ("svc",)),

@@ -15,6 +15,8 @@ from matrixinfer.bus.ports import Store
 from matrixinfer.bus.subjects import key as bucket_key
 from matrixinfer.bus.subjects import parse_key
 from matrixinfer.handlers.api import labels
+from matrixinfer.handlers.api.autoscalingpolicy import AutoScalingPolicy
+from matrixinfer.handlers.api.autoscalingpolicybinding import AutoScalingPolicyBinding
 from matrixinfer.handlers.api.controllerrevision import ControllerRevision
 from matrixinfer.handlers.api.meta import Resource
 from matrixinfer.handlers.api.model import Model
@@ -26,7 +28,14 @@ from matrixinfer.handlers.api.podgroup import PodGroup
 from matrixinfer.handlers.api.service import Service
 from matrixinfer.handlers.cluster.port import Cluster, R
 from matrixinfer.handlers.errors import ClusterError, Conflicted, NotFound
-from matrixinfer.handlers.reconcile import model, modelinfer, modelroute, modelserver
+from matrixinfer.handlers.reconcile import (
+    autoscalingpolicy,
+    autoscalingpolicybinding,
+    model,
+    modelinfer,
+    modelroute,
+    modelserver,
+)
 from matrixinfer.handlers.reconcile.backends.platform import Platform
 from matrixinfer.handlers.reconcile.infer.census import Loads
 from matrixinfer.handlers.reconcile.infer.companions import Around
@@ -45,6 +54,8 @@ _RECONCILED: dict[str, type[Resource]] = {
     "ModelInfer": ModelInfer,
     "ModelServer": ModelServer,
     "ModelRoute": ModelRoute,
+    "AutoScalingPolicy": AutoScalingPolicy,
+    "AutoScalingPolicyBinding": AutoScalingPolicyBinding,
 }
 
 SuspicionsOf = Callable[[str, str], list[CacheSuspicion] | None]
@@ -81,6 +92,8 @@ class Loop:
             "ModelInfer": self._decide_modelinfer,
             "ModelServer": self._decide_modelserver,
             "ModelRoute": self._decide_modelroute,
+            "AutoScalingPolicy": self._decide_policy,
+            "AutoScalingPolicyBinding": self._decide_binding,
         }
 
     async def reconcile(self, key: Key) -> None:
@@ -174,6 +187,23 @@ class Loop:
         others = [other for other in self._cluster.list(ModelRoute) if other.key != subject.key]
         servers = {server.metadata.name: server for server in self._cluster.list(ModelServer, namespace)}
         return modelroute.decide(subject, others, servers, entries, now=self._clock.now())
+
+    async def _decide_policy(self, namespace: str, name: str) -> Plan:
+        subject = self._cluster.get(AutoScalingPolicy, namespace, name)
+        if subject is None or subject.is_terminating:
+            return Plan()
+        bindings = self._cluster.list(AutoScalingPolicyBinding, namespace)
+        return autoscalingpolicy.decide(subject, bindings, now=self._clock.now())
+
+    async def _decide_binding(self, namespace: str, name: str) -> Plan:
+        subject = self._cluster.get(AutoScalingPolicyBinding, namespace, name)
+        if subject is None or subject.is_terminating:
+            return Plan()
+        others = [one for one in self._cluster.list(AutoScalingPolicyBinding, namespace) if one.key != subject.key]
+        policies = {policy.metadata.name: policy for policy in self._cluster.list(AutoScalingPolicy, namespace)}
+        infers = {infer.metadata.name: infer for infer in self._cluster.list(ModelInfer, namespace)}
+        policy = policies.get(subject.spec.policy_ref.name)
+        return autoscalingpolicybinding.decide(subject, others, policy, infers, now=self._clock.now())
 
     # Read from the bucket, not from a cache: the last run for this key may have been in another process.
     async def _entry(self, name: str) -> dict[str, bytes]:

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from matrixinfer.handlers.api import labels
+from matrixinfer.handlers.api.autoscalingpolicy import AutoScalingPolicy
+from matrixinfer.handlers.api.autoscalingpolicybinding import AutoScalingPolicyBinding
 from matrixinfer.handlers.api.meta import Resource
+from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
@@ -15,7 +18,7 @@ from matrixinfer.handlers.api.service import Service
 from matrixinfer.handlers.cluster.port import ObjectChange
 from matrixinfer.handlers.reconcile.plan import differs
 
-RECONCILED = ("Model", "ModelInfer", "ModelServer", "ModelRoute")
+RECONCILED = ("Model", "ModelInfer", "ModelServer", "ModelRoute", "AutoScalingPolicy", "AutoScalingPolicyBinding")
 
 
 class Key(NamedTuple):
@@ -59,6 +62,26 @@ def concerned_by_name_or_label(
     if isinstance(newest, ModelRoute):
         return _rivals(change, routes)
     return set()
+
+
+def around_bindings(change: ObjectChange, bindings: Iterable[AutoScalingPolicyBinding]) -> set[Key]:
+    """`bindings`: all there are. A policy or a ModelInfer concerns those that name it; a binding its policies and those
+    that want the same targets, of what it was and of what it is."""
+    newest = change.newest
+    near = [one for one in bindings if one.metadata.namespace == newest.metadata.namespace]
+    if isinstance(newest, AutoScalingPolicy):
+        return {Key(*one.key) for one in near if one.spec.policy_ref.name == newest.metadata.name}
+    if isinstance(newest, ModelInfer):
+        return {Key(*one.key) for one in near if any(claim.name == newest.metadata.name for claim in one.claims)}
+    if isinstance(newest, AutoScalingPolicyBinding):
+        sides = [side for side in (change.before, change.after) if isinstance(side, AutoScalingPolicyBinding)]
+        policies = {Key("AutoScalingPolicy", newest.metadata.namespace, side.spec.policy_ref.name) for side in sides}
+        return policies | {Key(*one.key) for one in near if any(_share(one, side) for side in sides)}
+    return set()
+
+
+def _share(one: AutoScalingPolicyBinding, other: AutoScalingPolicyBinding) -> bool:
+    return any(claim.overlaps(wanted) for claim in one.claims for wanted in other.claims)
 
 
 def is_more_than_status(change: ObjectChange) -> bool:

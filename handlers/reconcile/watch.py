@@ -10,6 +10,8 @@ from matrixinfer.bus.errors import BusError, Malformed
 from matrixinfer.bus.ids import new_boot_id
 from matrixinfer.bus.ports import Store
 from matrixinfer.bus.subjects import parse_key
+from matrixinfer.handlers.api.autoscalingpolicy import AutoScalingPolicy
+from matrixinfer.handlers.api.autoscalingpolicybinding import AutoScalingPolicyBinding
 from matrixinfer.handlers.api.meta import Resource
 from matrixinfer.handlers.api.model import Model
 from matrixinfer.handlers.api.modelinfer import ModelInfer
@@ -20,12 +22,25 @@ from matrixinfer.handlers.api.podgroup import PodGroup
 from matrixinfer.handlers.api.service import Service
 from matrixinfer.handlers.cluster.port import Cluster, ObjectChange
 from matrixinfer.handlers.reconcile.plan import listed
-from matrixinfer.handlers.reconcile.triggers import Key, concerned, concerned_by_name_or_label, is_more_than_status
+from matrixinfer.handlers.reconcile.triggers import (
+    Key,
+    around_bindings,
+    concerned,
+    concerned_by_name_or_label,
+    is_more_than_status,
+)
 
 logger = logging.getLogger("matrixinfer.handlers.reconcile.watch")
 
 RETRY_S = 0.5
-_RECONCILED: tuple[type[Resource], ...] = (Model, ModelInfer, ModelServer, ModelRoute)
+_RECONCILED: tuple[type[Resource], ...] = (
+    Model,
+    ModelInfer,
+    ModelServer,
+    ModelRoute,
+    AutoScalingPolicy,
+    AutoScalingPolicyBinding,
+)
 _OWNERS_OF_ENTRIES = {
     ("pool", 3): ("ModelServer", 1),
     ("pod", 4): ("ModelServer", 1),
@@ -84,7 +99,8 @@ class Watcher:
         if not (isinstance(change.newest, Pod) or is_more_than_status(change)):
             return set()
         servers, routes = self._cluster.list(ModelServer), self._cluster.list(ModelRoute)
-        return concerned_by_name_or_label(change, servers, routes)
+        bindings = self._cluster.list(AutoScalingPolicyBinding)
+        return concerned_by_name_or_label(change, servers, routes) | around_bindings(change, bindings)
 
     async def _tick(self) -> None:
         while True:

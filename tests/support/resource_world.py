@@ -11,6 +11,8 @@ from matrixinfer.bus.contracts.dispatch import CacheSuspicion
 from matrixinfer.bus.contracts.serving import Pool, PoolPod, Route, pod_key, pool_key, route_key
 from matrixinfer.bus.subjects import parse_key
 from matrixinfer.handlers.api import labels
+from matrixinfer.handlers.api.autoscalingpolicy import AutoScalingPolicy
+from matrixinfer.handlers.api.autoscalingpolicybinding import AutoScalingPolicyBinding
 from matrixinfer.handlers.api.controllerrevision import ControllerRevision
 from matrixinfer.handlers.api.manifests import parse_manifests
 from matrixinfer.handlers.api.meta import Resource
@@ -24,7 +26,14 @@ from matrixinfer.handlers.api.registry import KINDS
 from matrixinfer.handlers.api.service import Service
 from matrixinfer.handlers.cluster.local import merge
 from matrixinfer.handlers.cluster.local.garbage import orphans
-from matrixinfer.handlers.reconcile import model, modelinfer, modelroute, modelserver
+from matrixinfer.handlers.reconcile import (
+    autoscalingpolicy,
+    autoscalingpolicybinding,
+    model,
+    modelinfer,
+    modelroute,
+    modelserver,
+)
 from matrixinfer.handlers.reconcile.backends.platform import Platform
 from matrixinfer.handlers.reconcile.infer.companions import Around
 from matrixinfer.handlers.reconcile.plan import Plan
@@ -33,6 +42,7 @@ from matrixinfer.handlers.reconcile.podplugins.registry import BUILT_IN
 
 R = TypeVar("R", bound=Resource)
 Key = tuple[str, str, str]
+RECONCILED = (Model, ModelInfer, ModelServer, ModelRoute, AutoScalingPolicy, AutoScalingPolicyBinding)
 NOW = 1_800_000_000.0
 PLATFORM = Platform("agent", "sglang", "vllm")
 
@@ -73,6 +83,9 @@ class World:
 
     def one(self, kind: type[R], name: str, namespace: str = "default") -> R:
         return self._read(kind, self._objects[kind.__name__, namespace, name])
+
+    def _near(self, resource: Resource, kind: type[R]) -> list[R]:
+        return [one for one in self.all(kind) if one.metadata.namespace == resource.metadata.namespace]
 
     def names(self, kind: type[Resource]) -> list[str]:
         return [resource.metadata.name for resource in self.all(kind)]
@@ -135,6 +148,14 @@ class World:
                 if k in own or k.rsplit(".", 1)[0] in own or (k.startswith("adapters.") and parse_key(k)[-1] == name)
             }
             return modelserver.decide(resource, self.all(Pod), others, entries, self.suspicions, now=self.now)
+        if isinstance(resource, AutoScalingPolicy):
+            return autoscalingpolicy.decide(resource, self._near(resource, AutoScalingPolicyBinding), now=self.now)
+        if isinstance(resource, AutoScalingPolicyBinding):
+            bindings = [one for one in self._near(resource, AutoScalingPolicyBinding) if one.key != resource.key]
+            policies = {one.metadata.name: one for one in self._near(resource, AutoScalingPolicy)}
+            infers = {one.metadata.name: one for one in self._near(resource, ModelInfer)}
+            policy = policies.get(resource.spec.policy_ref.name)
+            return autoscalingpolicybinding.decide(resource, bindings, policy, infers, now=self.now)
         assert isinstance(resource, ModelRoute)
         rivals = [other for other in self.all(ModelRoute) if other.key != resource.key]
         servers = {server.metadata.name: server for server in self.all(ModelServer)}
@@ -159,7 +180,7 @@ class World:
     def reconcile_once(self) -> bool:
         """One look at everything; True when nothing was to be done."""
         plans = []
-        for kind in (Model, ModelInfer, ModelServer, ModelRoute):
+        for kind in RECONCILED:
             for resource in self.all(kind):
                 plans.append(self.decide(resource))
                 self.act(plans[-1])

@@ -61,6 +61,37 @@ def _gang(role: Manifest, **least: int) -> Manifest:
     return {"roles": roles, "gangPolicy": {"minRoleReplicas": least}}
 
 
+def _policy(*metrics: Manifest, **behavior: Manifest) -> Manifest:
+    own = [{"metricName": "waiting", "targetValue": 4} | one for one in metrics or [{}]]
+    return _manifest("AutoScalingPolicy", {"metrics": own, "behavior": behavior})
+
+
+def _binding(**spec: Any) -> Manifest:
+    return _manifest("AutoScalingPolicyBinding", {"policyRef": {"name": "p"}} | spec)
+
+
+def _scaling(**more: Any) -> Manifest:
+    return _binding(scalingConfiguration={"target": {"targetRef": {"name": "i"}}, "maxReplicas": 2} | more)
+
+
+def _optimizer(*roles: str | None, name: str = "i") -> Manifest:
+    targets = [{"targetRef": {"name": name}} | ({"roleName": role} if role else {}) for role in roles]
+    return _binding(optimizerConfiguration={"params": [{"target": target, "maxReplicas": 2} for target in targets]})
+
+
+_LIMITS = {"minRatio": "0.5", "maxRatio": 2}
+
+
+def _split(prefill: Manifest | None = None, decode: Manifest | None = None, **ratio: Any) -> Manifest:
+    roles = {"prefill": {"maxReplicas": 2} | (prefill or {}), "decode": {"maxReplicas": 2} | (decode or {})}
+    constraint = {"numeratorRole": "prefill", "denominatorRole": "decode"} | _LIMITS | ratio
+    return _binding(
+        disaggregatedConfiguration={"targetRef": {"name": "i"}, "roles": roles, "ratioConstraint": constraint}
+    )
+
+
+_LOAD = {"metricName": "load", "targetValue": "500m"}
+
 CASES = [
     Case("bounds", _model({"maxReplicas": 1}), _model({"minReplicas": 2, "maxReplicas": 1}), "maxReplicas must be"),
     Case("weights", _model({"type": "LlamaCpp", "modelURI": "file:///m"}), _model({"type": "LlamaCpp"}), "modelURI"),
@@ -173,6 +204,75 @@ CASES = [
     Case(
         "back-off", _infer(recovery={"backoff": "1m", "maxBackoff": "1m"}),
         _infer(recovery={"backoff": "6m"}), "maxBackoff",
+    ),
+    Case(
+        "a wanted value", _policy({"targetValue": "500m"}), _policy({"targetValue": "0m"}),
+        "targetValue must be more than 0",
+    ),
+    Case("a whole wanted value", _policy({}), _policy({"targetValue": 0}), "targetValue must be more than 0"),
+    Case("different metrics", _policy({}, _LOAD), _policy({}, {}), "metrics must have different"),
+    Case(
+        "periods", _policy(scaleDown={"period": "30m"}), _policy(scaleDown={"period": "30m1ms"}),
+        "must be at most 30m",
+    ),
+    Case(
+        "windows", _policy(scaleUp={"stablePolicy": {"stabilizationWindow": "0.5h"}}),
+        _policy(scaleUp={"stablePolicy": {"stabilizationWindow": "0.6h"}}), "must be at most 30m",
+    ),
+    Case(
+        "panics", _policy(scaleUp={"panicPolicy": {"panicModeHold": "0s"}}),
+        _policy(scaleUp={"panicPolicy": {"panicModeHold": "1h"}}), "panicModeHold must be at most 30m",
+    ),
+    Case(
+        "one configuration", _scaling(),
+        _binding(**_scaling()["spec"] | _optimizer(None)["spec"]),
+        "one of scalingConfiguration",
+    ),
+    Case("a configuration", _optimizer(None), _binding(), "one of scalingConfiguration"),
+    Case(
+        "bounds of replicas", _scaling(minReplicas=2), _scaling(minReplicas=3),
+        "maxReplicas must be at least minReplicas",
+    ),
+    Case(
+        "bounds of roles", _split({"minReplicas": 2}), _split({"minReplicas": 3}),
+        "maxReplicas must be at least minReplicas",
+    ),
+    Case("different targets", _optimizer("a", "b"), _optimizer("a", "a"), "params must have different"),
+    Case("groups and roles", _optimizer("b", "a"), _optimizer("a", None), "params must have different"),
+    Case(
+        "one source",
+        _scaling(target={"targetRef": {"name": "i"}, "metricSources": {"waiting": {"pod": {}}}}),
+        _scaling(target={"targetRef": {"name": "i"}, "metricSources": {"waiting": {}}}),
+        "one of pod and prometheus",
+    ),
+    Case(
+        "metrics of roles", _split({"metrics": [_LOAD]}), _split({"metrics": [_LOAD, _LOAD]}),
+        "metrics must have different",
+    ),
+    Case("ratio of two", _split(), _split(denominatorRole="prefill"), "must be different roles"),
+    Case("order of ratios", _split(minRatio=2), _split(minRatio="2001m"), "maxRatio must be at least minRatio"),
+    Case("known roles", _split(), _split(denominatorRole="other"), "ratioConstraint must be about two of the roles"),
+    Case(
+        "zero for both", _split({"minReplicas": 0}, {"minReplicas": 0}), _split({"minReplicas": 0}),
+        "either both roles of",
+    ),
+    Case(
+        "ratio too low",
+        _split(decode={"minReplicas": 2}, minRatio=1),
+        _split(decode={"minReplicas": 2}, minRatio="1.5"),
+        "ratioConstraint cannot be kept",
+    ),
+    Case(
+        "ratio too high",
+        _split({"minReplicas": 2, "maxReplicas": 4}, maxRatio=1),
+        _split({"minReplicas": 3, "maxReplicas": 4}, maxRatio=1),
+        "ratioConstraint cannot be kept",
+    ),
+    Case(
+        "ratios that are no binary fractions",
+        _split({"minReplicas": 1, "maxReplicas": 3}, {"minReplicas": 10, "maxReplicas": 10}, minRatio="300m"),
+        _split({"minReplicas": 1, "maxReplicas": 3}, {"minReplicas": 10, "maxReplicas": 10}, minRatio="301m"),
+        "ratioConstraint cannot be kept",
     ),
 ]  # fmt: skip
 

@@ -37,4 +37,16 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Updated", "integer", ".status.updatedReplicas"),
         Column("Progressing", "string", _condition("Progressing")),
     ),
+    "AutoScalingPolicy": (
+        Column("Tolerance", "integer", ".spec.tolerancePercent"),
+        Column("Bindings", "integer", ".status.bindings"),
+        Column("Accepted", "string", _condition("Accepted")),
+    ),
+    "AutoScalingPolicyBinding": (
+        Column("Policy", "string", ".spec.policyRef.name"),
+        Column("Accepted", "string", _condition("Accepted")),
+        Column("Policy found", "string", _condition("PolicyFound")),
+        Column("Target found", "string", _condition("TargetFound")),
+        Column("Within bounds", "string", _condition("WithinBounds")),
+    ),
 }

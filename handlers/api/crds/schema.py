@@ -24,6 +24,7 @@ _KEPT = (
     "maximum",
     "minItems",
     "maxItems",
+    "minProperties",
     "maxProperties",
     "x-kubernetes-int-or-string",
     "x-kubernetes-list-map-keys",

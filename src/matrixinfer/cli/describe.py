@@ -20,7 +20,10 @@ def register(app: typer.Typer) -> None:
 def describe(
     *,
     where: Where,
-    kind: Annotated[str, typer.Argument(help="model, modelserver, modelroute, modelinfer or pod.")],
+    kind: Annotated[
+        str,
+        typer.Argument(help="model, modelinfer, modelserver, modelroute, autoscalingpolicy, pod, …; short names too."),
+    ],
     name: Annotated[str, typer.Argument(help="Its name.")],
     namespace: NamespaceOption = "default",
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from matrixinfer.cli.tables import age, condition_text, pod_state
 
 Manifest = Mapping[str, Any]
-CHILDREN = ("ModelInfer", "ModelServer", "ModelRoute", "Pod", "Service")
+CHILDREN = ("ModelInfer", "ModelServer", "ModelRoute", "AutoScalingPolicyBinding", "Pod", "Service")
 """Kinds that others own; records of former templates are `rollout history`'s."""
 
 
@@ -20,6 +20,7 @@ def described(manifest: Manifest, family: Iterable[Manifest], events: Iterable[M
         list(_head(manifest, now)),
         ["Spec:", *_indented(manifest.get("spec", {}))],
         _titled("Conditions:", _conditions(manifest, now)),
+        *_scaled(manifest, now),
         _titled("Belongs to it:", [_line(depth, one, now) for depth, one in _tree(manifest, members, 1)]),
         _titled("Events:", _events(events, uids, now)),
     ]
@@ -55,6 +56,26 @@ def _conditions(manifest: Manifest, now: float) -> list[str]:
 def belonging(manifest: Manifest, family: Iterable[Manifest]) -> list[Manifest]:
     """What it owns among these, at any depth."""
     return [one for _, one in _tree(manifest, list(family), 1)]
+
+
+def _scaled(manifest: Manifest, now: float) -> Iterator[list[str]]:
+    """Of a binding: what it scales, and what is wanted of it."""
+    if manifest["kind"] == "AutoScalingPolicyBinding":
+        targets = manifest.get("status", {}).get("targets", [])
+        yield _titled("Targets:", [_target(one, now) for one in targets])
+
+
+def _target(target: Manifest, now: float) -> str:
+    name = "/".join(filter(None, (target["name"], target.get("role", ""))))
+    wanted, since = target.get("desiredReplicas"), target.get("lastScaleTime")
+    return ", ".join(
+        [
+            f"{name}  {target['currentReplicas']} replicas",
+            *([f"{wanted} wanted"] if wanted is not None else []),
+            *([f"scaled {age({'metadata': {'creationTimestamp': since}}, now)} ago"] if since else []),
+            *(["in panic"] if target.get("mode") == "Panic" else []),
+        ]
+    )
 
 
 def _tree(parent: Manifest, members: list[Manifest], depth: int) -> Iterator[tuple[int, Manifest]]:

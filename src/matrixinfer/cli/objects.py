@@ -49,7 +49,12 @@ def apply(
 def get(
     *,
     where: Where,
-    kind: Annotated[str, typer.Argument(help="model, modelserver, modelroute, modelinfer or pod; plurals too.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="model, modelinfer, modelserver, modelroute, autoscalingpolicy, pod, …; short names and plurals too."
+        ),
+    ],
     name: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
     namespace: NamespaceOption = "default",
     all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="Of every namespace.")] = False,

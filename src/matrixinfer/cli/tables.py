@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -104,6 +104,29 @@ def _targets(route: Manifest) -> str:
     return ", ".join(target["modelServerName"] for rule in rules for target in rule.get("targetModels", ()))
 
 
+def _metrics(policy: Manifest) -> str:
+    return ", ".join(f"{one['metricName']}={one['targetValue']}" for one in policy["spec"].get("metrics", ()))
+
+
+def _scaled(binding: Manifest) -> str:
+    """`name[/role] replicas (min-max)`; `?` for the replicas of what does not exist."""
+    now = {(one["name"], one.get("role", "")): one["currentReplicas"] for one in _status(binding).get("targets") or []}
+    return ", ".join(
+        f"{'/'.join(filter(None, claim))} {now.get(claim, '?')} ({one.get('minReplicas', 1)}-{one['maxReplicas']})"
+        for claim, one in _bounds(binding["spec"])
+    )
+
+
+def _bounds(spec: Manifest) -> Iterator[tuple[tuple[str, str], Manifest]]:
+    """What is scaled: the name of the ModelInfer, the role or nothing, and what has the bounds."""
+    split = spec.get("disaggregatedConfiguration") or {}
+    for role, one in split.get("roles", {}).items():
+        yield (split["targetRef"]["name"], role), one
+    alone = [spec["scalingConfiguration"]] if spec.get("scalingConfiguration") else []
+    for one in [*alone, *(spec.get("optimizerConfiguration") or {}).get("params", ())]:
+        yield (one["target"]["targetRef"]["name"], one["target"].get("roleName", "")), one
+
+
 def _out_of(ready: str, wanted: Callable[[Manifest], object]) -> Callable[[Manifest], str]:
     return lambda manifest: f"{_status(manifest).get(ready, 0)}/{wanted(manifest)}"
 
@@ -126,6 +149,16 @@ COLUMNS: dict[str, list[Column]] = {
     "ModelInfer": [
         ("AVAILABLE", _out_of("availableReplicas", lambda one: one["spec"].get("replicas", 1))),
         ("UPDATED", _field("status", "updatedReplicas")),
+        ("STATE", _conditions),
+    ],
+    "AutoScalingPolicy": [
+        ("METRICS", _metrics),
+        ("BINDINGS", lambda policy: str(_status(policy).get("bindings", 0))),
+        ("STATE", _conditions),
+    ],
+    "AutoScalingPolicyBinding": [
+        ("POLICY", _field("spec", "policyRef", "name")),
+        ("TARGETS", _scaled),
         ("STATE", _conditions),
     ],
     "ControllerRevision": [("REVISION", _field("revision"))],

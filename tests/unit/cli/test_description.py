@@ -59,3 +59,16 @@ def test_what_there_is_not_is_said_in_a_word():
     assert "  belongs to X m" in text
     assert "  label a=b" in text
     assert text.splitlines()[-3:] == ["Conditions: none", "Belongs to it: none", "Events: none"]
+
+
+def test_a_binding_tells_of_each_target_what_it_has_and_what_is_wanted():
+    panics = {"role": "decode", "desiredReplicas": 4, "mode": "Panic", "lastScaleTime": THEN}
+    targets = [{"name": "a", "currentReplicas": 0}, {"name": "b", "currentReplicas": 2} | panics]
+    binding = an_object("AutoScalingPolicyBinding", "x", status={"targets": targets})
+    lines = described(binding, [], [], NOW).splitlines()
+    assert lines[lines.index("Targets:") + 1 : lines.index("Belongs to it: none")] == [
+        "  a  0 replicas",
+        "  b/decode  2 replicas, 4 wanted, scaled 100s ago, in panic",
+    ]
+    assert "Targets: none" in described(an_object("AutoScalingPolicyBinding", "x"), [], [], NOW)
+    assert "Targets" not in described(an_object("Model", "x"), [], [], NOW)

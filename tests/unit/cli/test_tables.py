@@ -69,3 +69,46 @@ def test_conditions_tell_what_holds_and_what_should_but_does_not() -> None:
 
 def test_the_doctor_knows_the_label_of_agents() -> None:
     assert AGENT_LABEL == labels.AGENT
+
+
+def cells_of(kind: str, spec: dict[str, Any], status: dict[str, Any]) -> dict[str, str]:
+    manifest = {"kind": kind, "metadata": {"name": "x"}, "spec": spec, "status": status}
+    return {name: read(manifest) for name, read in columns(kind)}
+
+
+def test_a_policys_row_tells_its_metrics_and_who_uses_it() -> None:
+    metrics = [{"metricName": "waiting", "targetValue": 4}, {"metricName": "cache", "targetValue": "800m"}]
+    accepted = {"bindings": 2, "conditions": [{"type": "Accepted", "status": "True"}]}
+    cells = cells_of("AutoScalingPolicy", {"metrics": metrics}, accepted)
+    assert cells == {"METRICS": "waiting=4, cache=800m", "BINDINGS": "2", "STATE": "Accepted"}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "shown"),
+    [
+        (
+            {"scalingConfiguration": {"target": {"targetRef": {"name": "a"}}, "maxReplicas": 3}},
+            "a 2 (1-3)",
+        ),
+        (
+            {
+                "optimizerConfiguration": {
+                    "params": [
+                        {"target": {"targetRef": {"name": "a"}}, "minReplicas": 0, "maxReplicas": 3},
+                        {"target": {"targetRef": {"name": "b"}, "roleName": "r"}, "maxReplicas": 4},
+                    ]
+                }
+            },
+            "a 2 (0-3), b/r ? (1-4)",
+        ),
+        (
+            {"disaggregatedConfiguration": {"targetRef": {"name": "a"}, "roles": {"decode": {"maxReplicas": 5}}}},
+            "a/decode 0 (1-5)",
+        ),
+    ],
+)
+def test_a_bindings_row_tells_what_it_scales_between_which_bounds(configuration: dict[str, Any], shown: str) -> None:
+    targets = [{"name": "a", "currentReplicas": 2}, {"name": "a", "role": "decode", "currentReplicas": 0}]
+    spec = {"policyRef": {"name": "p"}} | configuration
+    cells = cells_of("AutoScalingPolicyBinding", spec, {"targets": targets})
+    assert (cells["POLICY"], cells["TARGETS"]) == ("p", shown)

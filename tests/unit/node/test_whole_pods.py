@@ -150,7 +150,7 @@ async def test_pages_and_ports_are_probed(world, kind):
         main = {"name": "main", "command": [sys.executable, "-c", serve]}
         await world.put(pod(main))
         await eventually(world.ready)
-        [written] = await eventually(lambda: list(world.settings.data_dir.glob("pods/*/*/work/port")))
+        [written] = await eventually(lambda: list(world.settings.data_dir.glob("pods/**/port")))
         port = await eventually(lambda: written.read_text())
         asked = {kind: {"port": int(port)}, "periodSeconds": 0.05}
         refused = {kind: {"port": 1}, "periodSeconds": 0.05}

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from matrixinfer.handlers.api.autoscalingpolicybinding import AutoScalingPolicyBinding
 from matrixinfer.handlers.api.engines import BackendType
 from matrixinfer.handlers.api.manifests import parse_manifests
 from matrixinfer.handlers.api.model import Model
+from matrixinfer.handlers.api.modelinfer import ModelInfer
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
 FILES = sorted(EXAMPLES.glob("*.yaml"))
@@ -32,3 +34,14 @@ def test_the_simulated_example_has_three_replicas():
     (model,) = parse_manifests((EXAMPLES / "simulated.yaml").read_text())
     assert isinstance(model, Model)
     assert [backend.min_replicas for backend in model.spec.backends] == [3]
+
+
+def test_the_elastic_example_starts_within_the_bounds_of_its_binding():
+    objects = {resource.kind: resource for resource in parse_manifests((EXAMPLES / "autoscaling.yaml").read_text())}
+    binding, infer = objects["AutoScalingPolicyBinding"], objects["ModelInfer"]
+    assert isinstance(binding, AutoScalingPolicyBinding)
+    assert isinstance(infer, ModelInfer)
+    (scaled,) = binding.spec.scaled
+    assert scaled.claim == (infer.metadata.name, "")
+    assert scaled.bounds.holds(infer.spec.replicas)
+    assert binding.spec.policy_ref.name == objects["AutoScalingPolicy"].metadata.name

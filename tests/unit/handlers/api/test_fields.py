@@ -11,6 +11,8 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from matrixinfer.handlers.api import patterns
+from matrixinfer.handlers.api.autoscalingpolicy import AutoScalingPolicySpec
+from matrixinfer.handlers.api.autoscalingpolicybinding import AutoScalingPolicyBindingSpec
 from matrixinfer.handlers.api.manifests import parse_manifests
 from matrixinfer.handlers.api.meta import Metadata
 from matrixinfer.handlers.api.model import ModelSpec
@@ -21,7 +23,15 @@ from matrixinfer.handlers.api.podspec import PodSpec
 from matrixinfer.handlers.api.registry import KINDS
 from matrixinfer.handlers.errors import BadManifest
 
-WRITTEN_BY_PEOPLE = (ModelSpec, ModelInferSpec, ModelRouteSpec, ModelServerSpec, PodSpec)
+WRITTEN_BY_PEOPLE = (
+    ModelSpec,
+    ModelInferSpec,
+    ModelRouteSpec,
+    ModelServerSpec,
+    AutoScalingPolicySpec,
+    AutoScalingPolicyBindingSpec,
+    PodSpec,
+)
 MODEL: dict[str, Any] = {
     "apiVersion": "matrixinfer.ai/v1alpha1",
     "kind": "Model",

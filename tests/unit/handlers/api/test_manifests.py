@@ -46,6 +46,20 @@ kind: Pod
 metadata: {name: p}
 spec: {containers: [{name: c}]}
 """
+POLICY = """
+apiVersion: matrixinfer.ai/v1alpha1
+kind: AutoScalingPolicy
+metadata: {name: p}
+spec: {metrics: [{metricName: waiting, targetValue: 4}]}
+"""
+BINDING = """
+apiVersion: matrixinfer.ai/v1alpha1
+kind: AutoScalingPolicyBinding
+metadata: {name: b}
+spec:
+  policyRef: {name: p}
+  scalingConfiguration: {target: {targetRef: {name: i}}, maxReplicas: 2}
+"""
 
 
 def problems(text: str) -> list[str]:
@@ -54,7 +68,7 @@ def problems(text: str) -> list[str]:
     return caught.value.problems
 
 
-@pytest.mark.parametrize("text", [MODEL, SERVER, ROUTE, INFER, POD])
+@pytest.mark.parametrize("text", [MODEL, SERVER, ROUTE, INFER, POD, POLICY, BINDING])
 def test_the_smallest_object_of_each_kind_is_accepted_and_survives_json(text):
     (resource,) = parse_manifests(text)
     assert type(resource).read(resource.to_json()) == resource
@@ -86,8 +100,8 @@ def test_what_only_the_cluster_can_say_is_left_out():
         ("3", "document 1: expected an object with apiVersion, kind and metadata, got 3"),
         (
             "kind: Foo",
-            "document 1: kind: expected one of ControllerRevision, Event, Model, ModelInfer, ModelRoute, ModelServer, "
-            "Pod, PodGroup, Service, got 'Foo'",
+            "document 1: kind: expected one of AutoScalingPolicy, AutoScalingPolicyBinding, ControllerRevision, Event, "
+            "Model, ModelInfer, ModelRoute, ModelServer, Pod, PodGroup, Service, got 'Foo'",
         ),
         (
             MODEL.replace("matrixinfer.ai/v1alpha1", "v1"),
@@ -196,7 +210,7 @@ def test_a_kind_is_found_by_any_of_its_names(name, kind):
 
 def test_an_unknown_kind_is_refused_with_what_there_is():
     with pytest.raises(
-        BadManifest, match="unknown kind 'deployments'; expected one of ControllerRevision, Event, Model, ModelInfer"
+        BadManifest, match="unknown kind 'deployments'; expected one of AutoScalingPolicy, AutoScalingPolicyBinding, C"
     ):
         find_kind("deployments")
 

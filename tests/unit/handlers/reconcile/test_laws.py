@@ -9,11 +9,9 @@ from matrixinfer.handlers.api.backend import Backend
 from matrixinfer.handlers.api.engines import BackendType
 from matrixinfer.handlers.api.meta import Metadata
 from matrixinfer.handlers.api.model import Model, ModelSpec
-from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.modelroute import ModelRoute
-from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.pod import Pod
-from support.resource_world import World
+from support.resource_world import RECONCILED, World
 
 LONGER_THAN_ANY_DRAIN_S = 400
 """Nobody hears how busy these pods are: those that shall go are waited for, to the last."""
@@ -69,7 +67,7 @@ def test_a_plan_that_was_done_leaves_nothing_to_do(history):
     for step in history:
         do(world, step)
     world.node_runs_pods()
-    for kind in (Model, ModelInfer, ModelServer, ModelRoute):
+    for kind in RECONCILED:
         for resource in world.all(kind):
             world.act(world.decide(resource))
             current = world.one(kind, resource.metadata.name)

@@ -19,7 +19,7 @@ from matrixinfer.handlers.reconcile.backends.platform import Platform
 from matrixinfer.handlers.reconcile.loop import CONFLICT_RETRY_S, Loop
 from matrixinfer.handlers.reconcile.modelinfer import NEXT_PORTION_S, PORTION
 from matrixinfer.handlers.reconcile.setbacks import FAILED, FIRST_RETRY_S, GIVEN_UP_AFTER, LAST_RETRY_S, TOLD_AFTER
-from matrixinfer.handlers.reconcile.triggers import Key
+from matrixinfer.handlers.reconcile.triggers import RECONCILED, Key
 
 SERVER = """
 apiVersion: matrixinfer.ai/v1alpha1
@@ -90,7 +90,7 @@ async def test_the_local_cluster_has_the_names_and_no_pod_groups():
 
 async def test_an_object_that_is_gone_is_done_with():
     async with Place() as place:
-        for kind in ("Model", "ModelInfer", "ModelServer", "ModelRoute"):
+        for kind in RECONCILED:
             await place.loop.reconcile(Key(kind, "default", "nobody"))
 
 
