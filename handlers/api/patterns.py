@@ -42,7 +42,7 @@ MEANINGS = {
     BASE_URL: "expected http(s)://host/… without credentials, query or fragment",
     HEADER_NAME: "expected the name of an HTTP header",
     METRIC_NAME: "expected letters, digits, '_', '-', '.', ':' and '/', beginning with a letter or '_'",
-    QUANTITY: "expected a quantity, e.g. 20, 500m, 1.5k or 64Mi",
+    QUANTITY: "expected an amount such as 2, 500m or 16Gi",
     VARIABLE: "expected printable characters of ASCII without '='",
     FIELD_PATH: "expected metadata.name, metadata.namespace, metadata.uid, metadata.labels['…'], "
     "metadata.annotations['…'], spec.nodeName, spec.serviceAccountName, status.hostIP or status.podIP",

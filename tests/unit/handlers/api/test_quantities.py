@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from matrixinfer.handlers.api.patterns import QUANTITY
-from matrixinfer.handlers.api.quantities import LONGEST, Quantity, amount, largest, total
+from matrixinfer.handlers.api.quantities import LONGEST, Quantity, amount, total
 
 READER: TypeAdapter[str] = TypeAdapter(Quantity)
 
@@ -49,7 +49,27 @@ def test_a_quantity_stands_for_a_number(text, number):
 
 @pytest.mark.parametrize(
     "value",
-    ["", ".", "-1", "+1", "1 k", "1K", "1mi", "1e", "1e100", "1e3k", "NaN", "inf", "1,5", True, 0.5, None, [1], "1\n"],
+    [
+        "",
+        ".",
+        "-1",
+        "+1",
+        "1 k",
+        "1K",
+        "1mi",
+        "1e",
+        "1e100",
+        2**63,
+        "1e3k",
+        "NaN",
+        "inf",
+        "1,5",
+        True,
+        0.5,
+        None,
+        [1],
+        "1\n",
+    ],
 )
 def test_what_is_no_quantity_is_refused(value):
     with pytest.raises(ValidationError):
@@ -63,7 +83,7 @@ def test_a_whole_number_needs_no_quotes():
 
 
 def test_what_is_no_quantity_has_no_amount():
-    with pytest.raises(ValueError, match="expected a quantity, got 'much'"):
+    with pytest.raises(ValueError, match="expected an amount such as 2, 500m or 16Gi, got 'much'"):
         amount("much")
 
 
@@ -90,5 +110,17 @@ def test_the_sum_is_whole_or_in_thousandths_rounded_up(amounts, sum_):
     assert total(amounts) == sum_
 
 
-def test_the_largest_is_found_by_its_amount():
-    assert largest(["900m", "1", "1k", "2Ki"]) == "2Ki"
+@pytest.mark.parametrize("good", [0, 2, "2", "500m", "16Gi", "1.5", ".5", "1e3"])
+def test_numbers_and_texts_are_amounts(good):
+    assert READER.validate_python(good) == str(good)
+
+
+@pytest.mark.parametrize("bad", [-1, True, 0.5, "", "m", "1 Gi", "-1", "1GB", "1e999", None, "9" * 41])
+def test_anything_else_is_none(bad):
+    with pytest.raises(ValidationError, match="expected an amount such as 2, 500m or 16Gi"):
+        READER.validate_python(bad)
+
+
+def test_what_is_no_amount_has_no_sum():
+    with pytest.raises(ValueError, match="expected an amount"):
+        total(["many"])
