@@ -92,7 +92,8 @@ class ModelStatus(Part):
     backend_statuses: tuple[BackendStatus, ...] = ()
     conditions: tuple[Condition, ...] = ()
     """`Initialized`: the children exist. `WeightsReady`: every backend with replicas has loaded its weights somewhere.
-    `Available`: the model answers. `Failed`: something needs a person, and the message says what."""
+    `Available`: the model answers. `Failed`: something needs a person, and the message says what.
+    `Autoscaled`, where policies are named: they apply."""
 
 
 class Model(Resource):

@@ -138,6 +138,7 @@ class Loop:
             *self._cluster.list(ModelInfer, namespace),
             *self._cluster.list(ModelServer, namespace),
             *self._cluster.list(ModelRoute, namespace),
+            *self._cluster.list(AutoScalingPolicyBinding, namespace),
         ]
         pods = self._cluster.list(Pod, namespace, {labels.MODEL: name})
         return model.decide(subject, nearby, pods, platform=self._platform, now=self._clock.now())

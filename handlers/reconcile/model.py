@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from matrixinfer.handlers.api import labels
+from matrixinfer.handlers.api.autoscalingpolicybinding import AutoScalingPolicyBinding
 from matrixinfer.handlers.api.backend import Backend, WorkerType
 from matrixinfer.handlers.api.meta import Metadata, Resource, owned_by
 from matrixinfer.handlers.api.model import Model
@@ -15,6 +16,7 @@ from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.reconcile.backends.bounds import wanted_replicas
 from matrixinfer.handlers.reconcile.backends.platform import Platform
 from matrixinfer.handlers.reconcile.backends.roles import roles_of
+from matrixinfer.handlers.reconcile.backends.scaling import bindings_of
 from matrixinfer.handlers.reconcile.model_status import Key, status_of
 from matrixinfer.handlers.reconcile.plan import Plan, differs
 
@@ -26,7 +28,7 @@ _PD_GROUP = PdGroup(
 
 
 def decide(model: Model, nearby: Iterable[Resource], pods: Iterable[Pod], *, platform: Platform, now: float) -> Plan:
-    """`nearby`: every ModelInfer, ModelServer and ModelRoute of the namespace; `pods`: those with the model's label.
+    """`nearby`: every object of the namespace of the kinds of its children; `pods`: those with the model's label.
     Another's object is never touched."""
     present = {resource.key: resource for resource in nearby}
     wanted = {child.key: child for child in children(model, platform, present)}
@@ -51,6 +53,7 @@ def children(model: Model, platform: Platform, present: Mapping[Key, Resource]) 
         *(_infer(model, backend, platform, present.get(_infer_key(model, backend))) for backend in backends),
         *(_server(model, backend) for backend in backends),
         _route(model),
+        *_bindings(model),
     ]
 
 
@@ -104,6 +107,11 @@ def _route(model: Model) -> ModelRoute:
         metadata=_metadata(model, model.metadata.name),
         spec=ModelRouteSpec(model_name=model.served_name, lora_adapters=_adapter_names(model), rules=(rule,)),
     )
+
+
+def _bindings(model: Model) -> Iterator[AutoScalingPolicyBinding]:
+    for name, backend, spec in bindings_of(model):
+        yield AutoScalingPolicyBinding(metadata=_metadata(model, name, backend), spec=spec)
 
 
 def _adapter_names(model: Model) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from matrixinfer.handlers.api import labels
+from matrixinfer.handlers.api.autoscalingpolicybinding import AutoScalingPolicyBinding
 from matrixinfer.handlers.api.backend import Backend
 from matrixinfer.handlers.api.conditions import condition, find, updated
 from matrixinfer.handlers.api.engines import NEEDS_WEIGHTS
@@ -15,6 +16,7 @@ from matrixinfer.handlers.api.modelroute import ModelRoute
 from matrixinfer.handlers.api.pod import Pod
 from matrixinfer.handlers.api.times import timestamp
 from matrixinfer.handlers.reconcile.backends.bounds import wanted_replicas
+from matrixinfer.handlers.reconcile.backends.scaling import bindings_of
 from matrixinfer.handlers.reconcile.backends.weights import DOWNLOADER
 from matrixinfer.handlers.reconcile.plan import counted, listed
 from matrixinfer.handlers.reconcile.setbacks import FAILED
@@ -38,6 +40,7 @@ def status_of(
         _weights_ready(model, infers, own),
         _available(model, backends, infers, route),
         _failed(taken, troubles),
+        *_scaled(model, present),
     )
     generation = model.metadata.generation
     return ModelStatus(
@@ -135,6 +138,23 @@ def _available(
     if any(ready.values()):
         return condition("Available", True, "Serving", text)
     return condition("Available", False, "Starting" if any(wanted.values()) else "ScaledToZero", text)
+
+
+def _scaled(model: Model, present: Mapping[Key, Resource]) -> Iterator[Condition]:
+    """Only of a model that has policies: the first thing that keeps one of them from its work."""
+    names = [name for name, _, _ in bindings_of(model)]
+    if not names:
+        return
+    for name in names:
+        binding = present.get(("AutoScalingPolicyBinding", model.metadata.namespace, name))
+        known = binding.status.conditions if isinstance(binding, AutoScalingPolicyBinding) else ()
+        for type_ in ("PolicyFound", "TargetFound", "Accepted"):
+            told = find(known, type_)
+            if told is None or told.status != "True":
+                reason, message = (told.reason, told.message) if told is not None else ("Pending", "not looked at yet")
+                yield condition("Autoscaled", False, reason, f"binding {name}: {message}")
+                return
+    yield condition("Autoscaled", True, "PoliciesApply", "")
 
 
 def _failed(taken: set[Key], troubles: Mapping[str, Trouble | None]) -> Condition:

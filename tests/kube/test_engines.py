@@ -144,3 +144,33 @@ async def test_a_pool_without_ready_pods_says_so_to_the_gateways(house):
     entries = await house.bus.store("SERVING").entries("pool")
     has_pods = {pool.modelserver: pool.has_pods for pool in (decode(one.value, Pool) for one in entries.values())}
     assert has_pods == {"llama-vllm": True, "llama-elsewhere": False}
+
+
+async def test_a_models_policy_is_bound_and_told_and_its_binding_goes_with_it(house):
+    policy = {
+        "apiVersion": "matrixinfer.ai/v1alpha1",
+        "kind": "AutoScalingPolicy",
+        "metadata": {"name": "p"},
+        "spec": {"metrics": [{"metricName": "waiting", "targetValue": 4}]},
+    }
+    model = example("simulated.yaml")
+    backend = model["spec"]["backends"][0] | {"maxReplicas": 5, "autoscalingPolicy": "p"}
+    model["spec"]["backends"] = [backend]
+    await house.ask("POST", MODELS, model)
+    bindings = MODELS.replace("models", "autoscalingpolicybindings")
+
+    async def is_autoscaled(wanted: str) -> bool:
+        return (await conditions(house, "simulated")).get("Autoscaled") == wanted
+
+    await eventually(lambda: is_autoscaled("False"), timeout_s=SLOW_S)
+    await house.ask("POST", MODELS.replace("models", "autoscalingpolicies"), policy)
+    await eventually(lambda: is_autoscaled("True"), timeout_s=SLOW_S)
+    (binding,) = (await house.ask("GET", bindings))["items"]
+    assert binding["spec"]["scalingConfiguration"]["maxReplicas"] == 5
+    await house.ask("DELETE", f"{MODELS}/simulated")
+
+    async def no_binding() -> bool:
+        return not (await house.ask("GET", bindings))["items"]
+
+    await eventually(no_binding, timeout_s=SLOW_S)
+    await eventually(house.is_empty, timeout_s=SLOW_S)

@@ -126,7 +126,11 @@ class World:
     def decide(self, resource: Resource) -> Plan:
         namespace, name = resource.metadata.namespace, resource.metadata.name
         if isinstance(resource, Model):
-            nearby = [*self.all(ModelInfer), *self.all(ModelServer), *self.all(ModelRoute)]
+            nearby = [
+                one
+                for kind in (ModelInfer, ModelServer, ModelRoute, AutoScalingPolicyBinding)
+                for one in self.all(kind)
+            ]
             pods = [pod for pod in self.all(Pod) if pod.metadata.labels.get(labels.MODEL) == name]
             return model.decide(resource, nearby, pods, platform=PLATFORM, now=self.now)
         if isinstance(resource, ModelInfer):

@@ -124,7 +124,9 @@ async def test_a_readiness_probe_decides_whether_the_pod_is_ready(world, tmp_pat
 
 async def test_a_container_that_is_not_alive_any_more_is_started_again(world, tmp_path):
     dead = tmp_path / "dead"
-    main = shell("main", f"rm -f {dead}; echo up; sleep 60", livenessProbe=probe(f"! test -e {dead}", initialDelaySeconds=0.3))
+    main = shell(
+        "main", f"rm -f {dead}; echo up; sleep 60", livenessProbe=probe(f"! test -e {dead}", initialDelaySeconds=0.3)
+    )
     async with world.node():
         await world.put(pod(main, terminationGracePeriodSeconds=2))
         await eventually(world.ready)
