@@ -22,7 +22,8 @@ from matrixinfer.handlers.reconcile.loads import LoadWatch, look_at_leaving
 from matrixinfer.handlers.reconcile.loop import Loop
 from matrixinfer.handlers.reconcile.podplugins.registry import installed
 from matrixinfer.handlers.reconcile.suspicions import SuspicionWatch
-from matrixinfer.handlers.reconcile.watch import Watcher
+from matrixinfer.handlers.reconcile.triggers import Key
+from matrixinfer.handlers.reconcile.watch import RESYNC, Watcher
 from matrixinfer.handlers.settings import HandlersSettings
 
 logger = logging.getLogger("matrixinfer.handlers.main")
@@ -64,7 +65,13 @@ async def _control_plane(settings: HandlersSettings, bus: Bus, bus_settings: Bus
         jobs["reconcile watch"] = watcher.run()
         jobs["suspicion watch"] = suspicions.run()
         jobs["load watch"] = loads.run()
-        jobs["reconcile app"] = reconcile_app(bus, bus_settings, loop.reconcile).run()
+
+        async def reconcile(key: Key) -> None:
+            if key == RESYNC:
+                raise watcher.on_resync()
+            await loop.reconcile(key)
+
+        jobs["reconcile app"] = reconcile_app(bus, bus_settings, reconcile).run()
     return jobs
 
 

@@ -43,7 +43,8 @@ class HandlersSettings(Settings):
 
     resync_s: float = Field(default=300.0, gt=0)
     """Every object is looked at again after so many seconds, even if nothing was heard of it: the net below the
-    watches. Costs one pass over all objects, so not much shorter than minutes."""
+    watches. One process of all does it, by the server's schedule. Costs one pass over all objects, so not much shorter
+    than minutes."""
 
     agent_image: str = "matrixinfer"
     """Image of the agent's container in the Pods of a Model; a node that runs containers as processes ignores it."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from matrixinfer.bus.bus import Bus
-from matrixinfer.bus.errors import BusError, Malformed
+from matrixinfer.bus.errors import BusError, Malformed, Retry
 from matrixinfer.bus.ids import new_boot_id
 from matrixinfer.bus.ports import Store
 from matrixinfer.bus.subjects import parse_key
@@ -33,6 +33,8 @@ from matrixinfer.handlers.reconcile.triggers import (
 logger = logging.getLogger("matrixinfer.handlers.reconcile.watch")
 
 RETRY_S = 0.5
+RESYNC = Key("Resync", "all", "all")
+"""Stands for every key. It waits in the server's own schedule, so that of all processes one looks at everything."""
 _RECONCILED: tuple[type[Resource], ...] = (
     Model,
     ModelInfer,
@@ -51,7 +53,8 @@ _OWNERS_OF_ENTRIES = {
 
 
 class Watcher:
-    """Every handlers process runs one. A key that waits to be posted is posted once, however often it changed.
+    """Every handlers process runs one. A key that waits to be posted is posted once, however often it changed. At its
+    start, and when the bus is back, each looks at everything for itself: it alone knows what it may have missed.
 
     The message id names the change and this process: the same change heard by several processes is reconciled several
     times, because a process that has not heard of it yet may be the first to get the key, and would see nothing to do.
@@ -68,6 +71,8 @@ class Watcher:
         self._has_pending = asyncio.Event()
         self._resync_due = asyncio.Event()
         self._resync_due.set()
+        self._tick_is_due = asyncio.Event()
+        self._tick_is_due.set()
         self._strange: set[str] = set()
         bus.link.on_restored(self._restored)
 
@@ -86,8 +91,14 @@ class Watcher:
     def look_at_everything(self) -> None:
         self._resync_due.set()
 
+    def on_resync(self) -> Retry:
+        """The key RESYNC has come to this process; the answer is when it shall come again, to whomever."""
+        self._resync_due.set()
+        return Retry(self._resync_s, "everything is looked at again then")
+
     async def _restored(self) -> None:
         self._resync_due.set()
+        self._tick_is_due.set()
 
     async def _listen(self) -> None:
         async for change in self._cluster.watch([*_RECONCILED, Pod, Service, PodGroup]):
@@ -103,9 +114,18 @@ class Watcher:
         return concerned_by_name_or_label(change, servers, routes) | around_bindings(change, bindings)
 
     async def _tick(self) -> None:
+        """Put RESYNC into the server's schedule, again when the bus is back: a stream may have been made anew. Who
+        comes later takes the place of the former, so that there is one."""
+        subject = self._bus.subjects.reconcile(*RESYNC)
         while True:
-            await self._bus.clock.sleep(self._resync_s)
-            self._resync_due.set()
+            await self._tick_is_due.wait()
+            self._tick_is_due.clear()
+            try:
+                await (await self._bus.queue.post_later("RECONCILE", subject, b"", after_s=self._resync_s, key=subject))
+            except BusError as error:
+                logger.warning("the next resync could not be scheduled, next try in %g s: %s", RETRY_S, error)
+                self._tick_is_due.set()
+                await self._bus.clock.sleep(RETRY_S)
 
     async def _resync(self) -> None:
         while True:

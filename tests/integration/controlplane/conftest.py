@@ -15,9 +15,7 @@ from matrixinfer.bus.clock import SystemClock
 from matrixinfer.bus.cluster_client import ClusterClient
 from matrixinfer.bus.contracts import decode
 from matrixinfer.bus.contracts.serving import PoolPod, Route, route_key
-from matrixinfer.bus.errors import Conflict, Unavailable
 from matrixinfer.bus.memory import MemoryBroker
-from matrixinfer.bus.ports import Entry
 from matrixinfer.bus.settings import BusSettings
 from matrixinfer.handlers.main import serve
 from matrixinfer.handlers.settings import HandlersSettings
@@ -25,43 +23,9 @@ from support.bus_contents import everything
 from support.eventually import eventually
 from support.idle_agents import speak_for_idle_agents
 from support.nats import connected, running_server
+from support.pretend_node import PretendNode
 
 SETTINGS = HandlersSettings(roles=frozenset({"cluster", "reconcile"}))
-
-
-class PretendNode:
-    """Claims every Pod, says that it is ready, and removes it as soon as it is to be deleted."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._objects = bus.store("OBJECTS")
-
-    async def run(self) -> None:
-        while True:
-            watch = await self._objects.watch("Pod")
-            for entry in watch.snapshot.values():
-                await self._handle(entry)
-            async for change in watch:
-                if change.entry is not None:
-                    await self._handle(change.entry)
-
-    async def _handle(self, entry: Entry) -> None:
-        while True:
-            try:
-                await self._try(entry)
-                return
-            except Conflict:
-                return  # the newer state comes as a change of its own
-            except Unavailable:
-                await asyncio.sleep(0.05)
-
-    async def _try(self, entry: Entry) -> None:
-        body = json.loads(entry.value)
-        if "deletionTimestamp" in body["metadata"]:
-            await self._objects.delete(entry.key, revision=entry.revision)
-        elif "status" not in body:
-            body["spec"]["nodeName"] = "local"
-            body["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-            await self._objects.put(entry.key, json.dumps(body).encode(), revision=entry.revision)
 
 
 class Handlers:
