@@ -134,6 +134,7 @@ class ModelRouteSpec(Part):
     """Longest time for a whole answer; absent: the gateway's own."""
 
     rate_limit: RateLimit | None = None
+    """Told to the gateways, which do not enforce it yet: the condition `RateLimited` says so."""
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
@@ -145,7 +146,8 @@ class ModelRouteSpec(Part):
 class ModelRouteStatus(Part):
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
-    """`Accepted`: no older route has the name. `ResolvedRefs`: every target and fallback exists."""
+    """`Accepted`: no older route has the name. `ResolvedRefs`: every target and fallback exists.
+    `RateLimited`, where there is a limit: it is enforced."""
 
 
 class ModelRoute(Resource):

@@ -5,7 +5,7 @@ Of two routes for one name the oldest wins, and the loser says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from matrixinfer.bus.contracts.serving import RateLimit, Route, Rule, Target, TextMatch, route_key
 from matrixinfer.handlers.api import modelroute as api
@@ -34,7 +34,7 @@ def decide(
     wanted: dict[str, Contract] = {}
     if not winners:
         wanted[route_key(route.metadata.namespace, route.metadata.name)] = compiled(route, servers)
-    conditions = (_accepted(route, winners), _resolved(route, servers))
+    conditions = (_accepted(route, winners), _resolved(route, servers), *_rate_limited(route))
     generation = route.metadata.generation
     status = ModelRouteStatus(
         observed_generation=generation,
@@ -125,3 +125,9 @@ def _resolved(route: ModelRoute, servers: Servers) -> Condition:
         message = f"no ModelServer {listed(missing)} in namespace {route.metadata.namespace}"
         return condition("ResolvedRefs", False, "ModelServerNotFound", message)
     return condition("ResolvedRefs", True, "Resolved", "every target exists")
+
+
+def _rate_limited(route: ModelRoute) -> Iterator[Condition]:
+    """Nobody shall believe in a limit that is only written down."""
+    if route.spec.rate_limit is not None:
+        yield condition("RateLimited", False, "NotEnforced", "the gateways of this version do not enforce rate limits")

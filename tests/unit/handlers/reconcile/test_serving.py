@@ -233,6 +233,7 @@ def test_a_rule_is_compiled_with_every_way_to_compare_and_its_fallbacks(world):
     assert [(one.modelserver, one.model) for one in rule.fallbacks] == [("pool", "real"), ("gone", "")]
     assert compiled.rate_limit == RateLimit(60.0, requests=10, input_tokens=1000, per_tenant=True)
     assert "gone" in condition(world, ModelRoute, "r", "ResolvedRefs").message
+    assert condition(world, ModelRoute, "r", "RateLimited").reason == "NotEnforced"
 
 
 def test_a_pool_tells_who_may_ask_how_long_and_how_often(world):
