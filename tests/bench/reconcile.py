@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -30,6 +31,29 @@ def main(console: Console) -> None:
     )
     table.add_row("1,000 with one pod each", *_measured(Rolling(replicas=1), 1000, times=1), "")
     console.print(table)
+    console.print(_requests())
+
+
+def _requests() -> Table:
+    """Counted on values; tests/kube counts what a real API server is asked, at rest too."""
+    table = Table(title="requests to the API server for a change of a ModelInfer with 8 pods")
+    for title in ("", "requests", "for each pod made or deleted"):
+        table.add_column(title)
+    it = Rolling(replicas=8)
+    changes: list[tuple[str, int, dict[str, Any]]] = [
+        ("made", 8, {}),
+        ("one more", 1, {"replicas": 9}),
+        ("one fewer", 1, {"replicas": 8}),
+        ("another template, one at a time", 16, {"command": "two"}),
+        ("looked at again", 0, {}),
+    ]
+    for title, pods, spec in changes:
+        before = it.world.requests
+        it.write(**spec)
+        it.settle()
+        count = it.world.requests - before
+        table.add_row(title, str(count), f"{count / pods:.1f}" if pods else "")
+    return table
 
 
 def _rich(groups: int) -> Rolling:

@@ -53,6 +53,8 @@ class World:
         self.serving: dict[str, bytes] = {}
         self.loads: dict[str, int] = {}
         """Requests that Pods have, by their names."""
+        self.requests = 0
+        """What an API server would have been asked to write; nothing is ever asked to be read."""
         self.suspicions: list[CacheSuspicion] | None = []
         """Of every ModelServer."""
         self.serves_pod_groups = False
@@ -168,6 +170,7 @@ class World:
         return modelroute.decide(resource, rivals, servers, entries, now=self.now)
 
     def act(self, plan: Plan) -> None:
+        self.requests += len(plan.applies) + len(plan.deletes) + (plan.status is not None) + len(plan.notices)
         for resource in plan.applies:
             self.put(resource)
         for key, value in plan.serving.items():
