@@ -16,6 +16,7 @@ from matrixinfer.agents.weights import fetch
 from matrixinfer.agents.worker.identity import Identity
 from matrixinfer.agents.worker.periodic import first_of
 from matrixinfer.agents.worker.worker import Worker
+from matrixinfer.bus.background import end, spawn
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.ids import new_boot_id
 
@@ -29,13 +30,12 @@ async def serve(settings: AgentSettings, bus: Bus, stop: asyncio.Event) -> None:
     """
     signs = Signs(settings.signs_dir)
     signs.remove()
-    async with asyncio.TaskGroup() as group:
-        telling = group.create_task(signs.tell_of(stop))
-        try:
-            await _serve(settings, bus, stop)
-        finally:
-            telling.cancel()
-            signs.finished()
+    telling = spawn(signs.tell_of(stop), "sign of stopping")
+    try:
+        await _serve(settings, bus, stop)
+    finally:
+        await end([telling])
+        signs.finished()
 
 
 async def _serve(settings: AgentSettings, bus: Bus, stop: asyncio.Event) -> None:

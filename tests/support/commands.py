@@ -49,7 +49,13 @@ class Commands:
             stdin=pipe,
             stdout=pipe,
             stderr=asyncio.subprocess.STDOUT,
+            preexec_fn=_hears_ctrl_c,
         )
+
+
+def _hears_ctrl_c() -> None:
+    """Tests that run in the background of a shell were told to ignore it, and so were their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Lines:

@@ -75,7 +75,7 @@ async def test_groups_and_backends_are_scaled(run: Groups) -> None:
 
     assert await has_pods(2)
     told = await run("describe", "model", "simulated")
-    assert "Active=True" in told
+    assert "Available=True" in told
     assert "Pod simulated-main-1-server-0-0  Running" in told
     assert "agent" in await run("logs", "simulated-main-1-server-0-0", "--tail", "50")
     assert "has no log on this machine" in await run("logs", "nobody", code=1)

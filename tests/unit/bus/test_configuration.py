@@ -84,7 +84,12 @@ def test_a_file_that_is_not_there_is_told(file: Path):
         (BusSettings, "BUS_PREFIX", "a.b", "expected 1 to 32 letters"),
         (BusSettings, "BUS_PREFIX", "", "expected 1 to 32 letters"),
         (DispatchSettings, "DISPATCH_TICK_S", "x", "expected a valid number"),
-        (HandlersSettings, "HANDLERS_ROLES", "dispatch,recon", "expected 'cluster', 'reconcile' or 'dispatch'"),
+        (
+            HandlersSettings,
+            "HANDLERS_ROLES",
+            "dispatch,recon",
+            "expected 'cluster', 'reconcile', 'dispatch' or 'admission'",
+        ),
         (HandlersSettings, "HANDLERS_ROLES", " ", "at least 1 item"),
         (AgentSettings, "AGENT_ENGINE_CONFIG", "xx", "expected JSON"),
     ],
