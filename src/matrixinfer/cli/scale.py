@@ -32,7 +32,7 @@ def scale(
 ) -> None:
     """Change how many groups a ModelInfer has, or how many replicas a Model's backend.
 
-    Pods that go finish what they run.
+    Pods that go finish what they run. Of a backend with bounds both become this number: nobody else scales it then.
 
     Example: matrixinfer scale model/smollm2 --replicas 3
 
@@ -77,7 +77,7 @@ def with_replicas(model: Manifest, replicas: int, backend: str) -> Manifest:
         raise CliError(f"the model has several backends: say which with --backend, one of {names}")
     name = backend or backends[0]["name"]
     most = next((one.get("maxReplicas") for one in backends if one["name"] == name), None)
-    change = {"minReplicas": replicas} | ({"maxReplicas": replicas} if most is not None and most < replicas else {})
+    change = {"minReplicas": replicas} | ({"maxReplicas": replicas} if most is not None else {})
     return model | {"spec": model["spec"] | {"backends": _changed(backends, name, change, "backend")}}
 
 
