@@ -118,3 +118,5 @@ def _read(document: dict[str, Any], revision: int) -> Seen:
         return Seen(document, revision, read_pod(document))
     except BadPod as error:
         return Seen(document, revision, None, str(error))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # no node must die of what somebody wrote
+        return Seen(document, revision, None, f"its spec cannot be read: {error}")

@@ -24,7 +24,10 @@ Places = Mapping[str, str]
 def make_places(pod: Pod, container: Container, own: Path, claims: Path) -> Places:
     """Makes the folders that are missing: those of the Pod itself below `own`, those of claims, which outlive it, below
     `claims`. Raises CannotStart for a volume that this node does not know."""
-    return {mount.path: str(_folder(pod, mount, own, claims)) for mount in container.mounts}
+    try:
+        return {mount.path: str(_folder(pod, mount, own, claims)) for mount in container.mounts}
+    except OSError as error:  # a file where a folder should be, a folder that is not ours
+        raise CannotStart(f"a volume's folder cannot be made: {error}") from error
 
 
 def moved(text: str, places: Places) -> str:

@@ -216,6 +216,42 @@ async def test_a_volume_or_a_secret_that_is_not_here_is_told_in_kubernetes_words
         assert "KEY comes from secretKeyRef" in told["message"]
 
 
+@pytest.mark.parametrize(
+    "check",
+    [
+        {"tcpSocket": {"port": 99999}},
+        {"httpGet": {"port": 99999}},
+        {"httpGet": {"port": 1, "host": "a b"}},
+        {"exec": {"command": ["/no/such/program"]}},
+        {"exec": {"command": []}},
+    ],
+)
+async def test_a_probe_that_cannot_be_asked_has_failed(world, check):
+    async with world.node():
+        await world.put(pod(shell("main", "sleep 60", readinessProbe=check | {"periodSeconds": 0.05})))
+
+        async def says_so() -> bool:
+            conditions = {one["type"]: one for one in (await status(world)).get("conditions", ())}
+            return "readiness probe" in conditions.get("Ready", {}).get("message", "")
+
+        await eventually(says_so)
+
+
+async def test_a_pod_that_cannot_be_read_is_refused_and_the_others_run(world):
+    odd = pod(shell("main", "sleep 60", readinessProbe=["odd"]))
+    odd["metadata"] |= {"name": "odd", "uid": "odd"}
+    async with world.node():
+        await world.put(odd)
+        await world.put(pod(shell("main", "sleep 60")))
+        await eventually(world.ready)
+
+        async def is_refused() -> bool:
+            found = await world.pod("odd")
+            return found is not None and found.get("status", {}).get("reason") == "BadPod"
+
+        await eventually(is_refused)
+
+
 KILLED_NODE = """
 import asyncio, json, sys
 from pathlib import Path

@@ -90,6 +90,13 @@ def test_a_volume_that_is_not_to_be_had_is_told(tmp_path, volume, more, says):
         make_places(pod, pod.containers[0], tmp_path, tmp_path)
 
 
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    pod = pod_with({"hostPath": {"path": str(tmp_path / "file" / "below"), "type": "DirectoryOrCreate"}})
+    with pytest.raises(CannotStart, match="cannot be made"):
+        make_places(pod, pod.containers[0], tmp_path, tmp_path)
+
+
 def test_a_mount_without_a_volume_is_told(tmp_path, pod_document):
     document = pod_document()
     document["spec"]["containers"][0]["volumeMounts"] = [{"name": "w", "mountPath": "/w"}]
