@@ -30,6 +30,8 @@ from support.pretend_node import PretendNode
 NAMES = [f"m{number}" for number in range(6)]
 ROUNDS = 6
 SLOW_S = 60.0
+RESYNC_S = 3.0
+"""The net below the watches is part of what is tried: what a killed process alone had heard of is found by it."""
 
 
 def manifest(name: str, replicas: int, image: str) -> str:
@@ -61,6 +63,7 @@ class Handlers:
         environment = os.environ | {
             "MATRIXINFER_BUS_URL": self._server.url_of(Part.HANDLERS),
             "MATRIXINFER_HANDLERS_ROLES": "cluster,reconcile",
+            "MATRIXINFER_HANDLERS_RESYNC_S": str(RESYNC_S),
         }
         log = (self._folder / f"handlers-{len(self._processes)}.log").open("wb")
         command = [sys.executable, "-m", "matrixinfer", "handlers"]
