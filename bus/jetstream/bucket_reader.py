@@ -45,6 +45,8 @@ class BucketReader:
         self._complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sid = 0
         self.heard_at = 0.0
+        self.reached = 0
+        """The bucket's revision of which the snapshot tells, at least."""
         self.doubtful = False
 
     async def read(self) -> None:
@@ -112,8 +114,11 @@ class BucketReader:
         if self._snapshot is None:
             self._on_change(change)
             return
+        self.reached = change.revision
         if change.entry is not None:
             self._snapshot[change.key] = change.entry
+        else:  # it may have been there when the reading began
+            self._snapshot.pop(change.key, None)
         if waiting == b"0":
             self._finish()
 
@@ -139,4 +144,4 @@ class BucketReader:
 
 def _change(key: str, revision: int, data: bytes, headers: bytes | None) -> Change:
     gone = headers is not None and (b"\r\nKV-Operation: " in headers or b"\r\nNats-Marker-Reason: " in headers)
-    return Change(key, None) if gone else Change(key, Entry(key, data, revision))
+    return Change(key, None, revision) if gone else Change.to(Entry(key, data, revision))

@@ -37,14 +37,13 @@ class JetStreamStore:
             return await self._create(key, value, headers)
         return await self._write(key, value, headers, revision)
 
-    async def delete(self, key: str, *, revision: int | None = None) -> None:
+    async def delete(self, key: str, *, revision: int | None = None) -> int:
         """The deletion is a marker, which goes by itself later. Without `revision` the marker too is written only
         over what was there."""
         headers = f"KV-Operation: DEL\r\nNats-TTL: {MARKER_TTL_S}\r\n"
-        if revision is not None:
-            await self._write(key, b"", headers, revision)
-        elif await self.get(key) is not None:
-            await self._write(key, b"", headers, None)
+        if revision is None and await self.get(key) is None:
+            return 0
+        return await self._write(key, b"", headers, revision)
 
     async def entries(self, prefix: str = "") -> dict[str, Entry]:
         found: dict[str, Entry] = {}

@@ -64,17 +64,17 @@ class JetStreamWatch:
 
     def _compare(self, now: dict[str, Entry]) -> None:
         """What was read anew holds, also where its revision is the lower one: the bucket may be another."""
+        for entry in sorted(now.values(), key=lambda entry: entry.revision):
+            if self._known.get(entry.key) != _mark(entry):
+                self._tell(Change.to(entry))
         for key in [key for key in self._known if key not in now]:
-            self._heard(Change(key, None))
-        for key, entry in now.items():
-            if self._known.get(key) != _mark(entry):
-                self._tell(Change(key, entry))
+            self._heard(Change(key, None, self._reader.reached))
 
     def _heard(self, change: Change) -> None:
-        """Pass on what is news: a marker for a key that was not there, or a revision that is known, is not."""
+        """Pass on what is news: a revision that is known is not. A marker is, also for a key that this watch never
+        told of: the bucket keeps one message of a key, and who wrote the value may know it."""
         if change.entry is None:
-            if self._known.pop(change.key, None) is None:
-                return
+            self._known.pop(change.key, None)
         elif self._known.get(change.key, (0, 0))[0] >= change.entry.revision:
             return
         self._tell(change)

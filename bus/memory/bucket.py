@@ -16,23 +16,23 @@ class BucketState:
         self.entries: dict[str, Entry] = {}
         self.listeners: list[Callable[[Change], None]] = []
         self._expires_at: dict[str, float] = {}
-        self._revision = 0
+        self.revision = 0
 
     def put(self, now: float, key: str, value: bytes, revision: int | None, ttl_s: float | None) -> int:
         if len(value) > self.spec.max_value_bytes:
             raise TooLarge(f"{len(value)} bytes for {key!r}: {self.spec.name} takes {self.spec.max_value_bytes}")
         self._expect(key, revision)
-        self._revision += 1
-        self.entries[key] = Entry(key, value, self._revision)
+        self.revision += 1
+        self.entries[key] = Entry(key, value, self.revision)
         self._expires_at.pop(key, None)
         if ttl_s is not None:
             self._expires_at[key] = now + math.ceil(max(1.0, ttl_s))
-        self._tell(Change(key, self.entries[key]))
-        return self._revision
+        self._tell(Change.to(self.entries[key]))
+        return self.revision
 
-    def delete(self, key: str, revision: int | None) -> None:
+    def delete(self, key: str, revision: int | None) -> int:
         self._expect(key, revision)
-        self._remove(key)
+        return self._remove(key)
 
     def expire(self, key: str, now: float) -> None:
         """Remove `key` if its time has come: a later put may have moved or taken away its time to live."""
@@ -43,7 +43,7 @@ class BucketState:
         """Forget everything, the revisions too. Listeners are not told, as nobody would be by a server."""
         self.entries.clear()
         self._expires_at.clear()
-        self._revision = 0
+        self.revision = 0
 
     def expires_at(self, key: str) -> float | None:
         return self._expires_at.get(key)
@@ -54,11 +54,13 @@ class BucketState:
         if revision is not None and revision != found:
             raise Conflict(f"{self.spec.name} {key!r}: expected revision {revision}, met {found or 'nothing'}")
 
-    def _remove(self, key: str) -> None:
+    def _remove(self, key: str) -> int:
         self._expires_at.pop(key, None)
-        if self.entries.pop(key, None) is not None:
-            self._revision += 1  # the marker that tells of a deletion is a message of its own
-            self._tell(Change(key, None))
+        if self.entries.pop(key, None) is None:
+            return 0
+        self.revision += 1  # the marker that tells of a deletion is a message of its own
+        self._tell(Change(key, None, self.revision))
+        return self.revision
 
     def _tell(self, change: Change) -> None:
         for listener in list(self.listeners):

@@ -48,11 +48,11 @@ class MemoryWatch:
 
     def _compare(self) -> None:
         now = {k: e for k, e in self._bucket.entries.items() if under(self._prefix, k)}
+        for entry in sorted(now.values(), key=lambda entry: entry.revision):
+            if self._known.get(entry.key) != entry.revision:
+                self._heard(Change.to(entry))
         for key in [k for k in self._known if k not in now]:
-            self._heard(Change(key, None))
-        for key, entry in now.items():
-            if self._known.get(key) != entry.revision:
-                self._heard(Change(key, entry))
+            self._heard(Change(key, None, self._bucket.revision))
 
     def _end(self) -> None:
         if self._closed:
@@ -83,9 +83,9 @@ class MemoryStore:
             self._timers.at(expires_at, lambda: self._bucket.expire(key, self._clock.monotonic()))
         return new_revision
 
-    async def delete(self, key: str, *, revision: int | None = None) -> None:
+    async def delete(self, key: str, *, revision: int | None = None) -> int:
         self._link.require()
-        self._bucket.delete(key, revision)
+        return self._bucket.delete(key, revision)
 
     async def entries(self, prefix: str = "") -> dict[str, Entry]:
         self._link.require()

@@ -18,10 +18,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class Change:
-    """A key got a value, or (`entry` is None) is gone, by deletion or by its time to live."""
+    """A key got a value, or (`entry` is None) is gone, by deletion or by its time to live. It may be gone again before
+    a watch has told that it was there.
+
+    `revision` is the value's, or the one that its going has in the bucket (at least: after a reconnect it may be that
+    of the bucket). One watch tells changes in the order of their revisions; a lower one than before means that the
+    bucket was made anew."""
 
     key: str
     entry: Entry | None
+    revision: int
+
+    @classmethod
+    def to(cls, entry: Entry) -> Change:
+        return cls(entry.key, entry, entry.revision)
 
 
 class Watch(Protocol):
@@ -50,8 +60,9 @@ class Store(Protocol):
         by itself that long after this write; a later put starts anew, with its own or no time to live."""
         ...
 
-    async def delete(self, key: str, *, revision: int | None = None) -> None:
-        """Remove; a key that is not there is no error, unless `revision` says that it should be (Conflict)."""
+    async def delete(self, key: str, *, revision: int | None = None) -> int:
+        """Remove; returns the revision that this has in the bucket. A key that is not there is no error (and the
+        answer 0), unless `revision` says that it should be (Conflict)."""
         ...
 
     async def entries(self, prefix: str = "") -> dict[str, Entry]:

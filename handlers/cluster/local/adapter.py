@@ -11,7 +11,7 @@ from typing import Any, cast
 from matrixinfer.bus.bus import Bus
 from matrixinfer.bus.contracts.cluster import object_key
 from matrixinfer.bus.errors import Conflict
-from matrixinfer.bus.ports.store import Entry, Store, Watch
+from matrixinfer.bus.ports.store import Change, Entry, Store, Watch
 from matrixinfer.handlers.api.meta import GROUP_VERSION, Resource
 from matrixinfer.handlers.api.registry import KINDS
 from matrixinfer.handlers.cluster.events import event_about
@@ -136,7 +136,7 @@ class LocalCluster:
     async def _put(self, key: str, body: dict[str, Any], revision: int) -> Entry:
         value = json.dumps(body, separators=(",", ":")).encode()
         entry = Entry(key, value, await self._store.put(key, value, revision=revision))
-        self.cache.wrote(entry)
+        self.cache.wrote(Change.to(entry))
         return entry
 
     async def _take_away(self, entry: Entry, body: dict[str, Any]) -> None:
@@ -146,13 +146,13 @@ class LocalCluster:
             if marked is not body:
                 await self._put(entry.key, marked, entry.revision)
             return
-        await self._store.delete(entry.key, revision=entry.revision)
-        self.cache.deleted(entry.key, entry.revision)
+        revision = await self._store.delete(entry.key, revision=entry.revision)
+        self.cache.wrote(Change(entry.key, None, revision))
 
     async def _settle(self) -> None:
         """After a reconnect the watch brings differences to what it had seen, which may leave out our own writes."""
-        for key in self.cache.in_doubt():
-            self.cache.settle(key, await self._store.get(key))
+        for key, revision in self.cache.in_doubt().items():
+            self.cache.settle(key, revision, await self._store.get(key))
 
 
 def _new_uid() -> str:

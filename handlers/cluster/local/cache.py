@@ -2,10 +2,10 @@
 
 One watch for all kinds, so that an owner is known before what it owns. The watch lags behind our own writes:
 
-    we put r12 ──► cache holds r12 (unconfirmed) ──► the watch brings r11 (older: ignored) ──► r12 (confirmed)
-    we delete the r12 ──► cache empty, grave r12 ──► the watch brings r12 (not above the grave: ignored) ──► gone
+    we put r12 ──► cache holds r12 (on its way) ──► the watch brings r11 (older: ignored) ──► r12, or anything later
 
-Where no write of ours is open the watch is right, whatever the revision: a bucket made again counts from 1.
+The bucket keeps one message of a key: when somebody deletes it as r13 in time, the watch brings r13 and never r12.
+Where no write of ours is on its way the watch is right, whatever the revision: a bucket made again counts from 1.
 """
 
 from __future__ import annotations
@@ -24,71 +24,47 @@ class Cache(Known):
     def __init__(self) -> None:
         super().__init__()
         self.seen = Seen()
-        self._unconfirmed: set[str] = set()
-        self._graves: dict[str, int] = {}
+        self._on_their_way: dict[str, int] = {}
+        """The revisions of our own last writes, values and deletions, that the watch has not come to."""
 
     # -- what the watch brings
     def load(self, entries: Mapping[str, Entry]) -> None:
-        for key, entry in entries.items():
-            self.saw(Change(key, entry))
+        for entry in sorted(entries.values(), key=lambda entry: entry.revision):
+            self.saw(Change.to(entry))
 
     def saw(self, change: Change) -> None:
+        if change.revision < self.seen.revision:  # the bucket was made anew, and our writes went with the old one
+            self._on_their_way.clear()
+            self.seen.starts_again(change.revision)
         if _kind_of(change.key) is not None:
             self._believe(change)
-        if change.entry is not None:
-            self.seen.reached(change.entry.revision)
+        self.seen.reached(change.revision)
 
     def _believe(self, change: Change) -> None:
-        if change.entry is not None:
-            self._saw_value(change.key, change.entry)
-        elif change.key not in self._unconfirmed:
-            self._take(change.key, None)
-
-    def _saw_value(self, key: str, entry: Entry) -> None:
-        held = self.get(_kind(key), key)
-        if key in self._unconfirmed and held is not None and entry.revision <= held.revision:
-            if entry.revision == held.revision:
-                self._unconfirmed.discard(key)
-            return
-        if entry.revision <= self._graves.get(key, 0):
-            return
-        self._take(key, entry)
-
-    def _take(self, key: str, entry: Entry | None) -> None:
-        """As it is in the bucket."""
-        self._unconfirmed.discard(key)
-        self._graves.pop(key, None)
-        self._set(key, entry)
+        ours = self._on_their_way.get(change.key, 0)
+        if change.revision >= ours:
+            self._on_their_way.pop(change.key, None)
+        if change.revision > ours or not ours:
+            self._set(change.key, change.entry)
 
     # -- what this process did
-    def wrote(self, entry: Entry) -> None:
-        held = self.get(_kind(entry.key), entry.key)
-        if held is None or entry.revision > held.revision:
-            self._unconfirmed.add(entry.key)
-            self._graves.pop(entry.key, None)
-            self._set(entry.key, entry)
+    def wrote(self, change: Change) -> None:
+        """Unless the watch was faster: it may already have brought what others did after it."""
+        if change.revision > max(self.seen.revision, self._on_their_way.get(change.key, 0)):
+            self._on_their_way[change.key] = change.revision
+            self._set(change.key, change.entry)
 
-    def deleted(self, key: str, revision: int) -> None:
-        """`revision` is the one that was deleted."""
-        held = self.get(_kind(key), key)
-        if held is None or held.revision <= revision:
-            self._unconfirmed.discard(key)
-            self._graves[key] = revision
-            self._set(key, None)
+    def in_doubt(self) -> dict[str, int]:
+        """Keys and revisions of our last writes that the watch has not come to; after a reconnect it may never."""
+        return dict(self._on_their_way)
 
-    def in_doubt(self) -> list[str]:
-        """Keys whose last write by this process the watch has not brought; after a reconnect it may never."""
-        return [*self._unconfirmed, *self._graves]
-
-    def settle(self, key: str, entry: Entry | None) -> None:
-        """The truth about a key in doubt, just read from the bucket. The watch has brought all that is older."""
-        held = self.get(_kind(key), key)
-        if entry is not None and held is not None and entry.revision == held.revision:
-            self._unconfirmed.discard(key)
-        else:
-            self._take(key, entry)
-        if entry is not None:
-            self.seen.reached(entry.revision)
+    def settle(self, key: str, revision: int, entry: Entry | None) -> None:
+        """The truth about a key whose write was in doubt, just read from the bucket."""
+        if self._on_their_way.get(key) != revision:
+            return  # written once more meanwhile, or the watch has come to it
+        del self._on_their_way[key]
+        if entry is None or entry.revision != revision:
+            self._set(key, entry)
 
     def _set(self, key: str, entry: Entry | None) -> None:
         self.put(_kind(key), key, read(entry) if entry is not None else None)

@@ -153,6 +153,50 @@ async def test_a_watch_begins_with_what_is_there_and_goes_on_without_a_gap(rig: 
         assert entry.revision > watch.snapshot["route.a"].revision
 
 
+async def test_changes_and_deletions_have_the_revisions_of_the_bucket_in_order(rig: Rig, store: Store) -> None:
+    async with watching(store) as (_, changes):
+        first, second = await store.put("a", b"1"), await store.put("b", b"1")
+        await rig.until(lambda: len(changes) == 2)
+        gone = await store.delete("a")
+        await rig.until(lambda: len(changes) == 3)
+        assert await store.delete("a") == 0, "nothing was there"
+        last = await store.put("a", b"2")
+        await rig.until(lambda: len(changes) == 4)
+        assert [change.revision for change in changes] == [first, second, gone, last]
+        assert first < second < gone < last
+
+
+async def test_a_watch_that_begins_while_others_create_and_delete_ends_up_with_what_is_there(rig: Rig) -> None:
+    """Also where only a deletion is left of a key that came and went."""
+    other, mine = rig.other.store("SERVING"), rig.bus.store("SERVING")
+    await asyncio.gather(*(other.put(f"k.{n}", b"1") for n in range(900)))
+
+    async def come_and_go(n: int) -> None:
+        await other.delete(f"k.{n}")
+        if n % 3:
+            await other.put(f"k.{n}", b"2")
+        if n % 3 == 1:
+            await other.delete(f"k.{n}")
+
+    writing = asyncio.gather(*(come_and_go(n) for n in range(900)))
+    watches = [await mine.watch("k") for _ in range(8)]
+    await writing
+    truth = {key: entry.value for key, entry in (await mine.entries("k")).items()}
+    assert set(truth.values()) == {b"2"}
+    assert len(truth) == 300
+    last = await other.put("k.end", b"")
+    for watch in watches:
+        known = {key: entry.value for key, entry in watch.snapshot.items()}
+        async for change in watch:
+            if change.revision == last:
+                break
+            known.pop(change.key, None)
+            if change.entry is not None:
+                known[change.key] = change.entry.value
+        await watch.close()
+        assert known == truth
+
+
 async def test_a_watch_of_an_empty_bucket_begins_at_once(rig: Rig, store: Store) -> None:
     async with watching(store) as (watch, changes):
         assert watch.snapshot == {}

@@ -35,32 +35,72 @@ def held(cache: Cache) -> tuple[int, int] | None:
 def test_a_bucket_made_again_is_believed_though_its_revisions_are_lower_or_the_same() -> None:
     cache = Cache()
     cache.load({KEY: entry(500, 1)})
-    cache.saw(Change(KEY, entry(3, 2)))
+    cache.wrote(Change.to(entry(501, 5)))
+    cache.saw(Change.to(entry(3, 2)))
     assert held(cache) == (3, 2)
-    cache.saw(Change(KEY, entry(3, 4)))
+    cache.saw(Change.to(entry(3, 4)))
     assert held(cache) == (3, 4)
+    cache.wrote(Change.to(entry(4, 5)))
+    assert held(cache) == (4, 5)
 
 
 def test_what_the_watch_still_brings_from_before_our_write_is_ignored() -> None:
     cache = Cache()
-    cache.load({KEY: entry(10, 1)})
-    cache.wrote(entry(12, 3))
-    cache.saw(Change(KEY, entry(11, 2)))
-    cache.saw(Change(KEY, None))
+    cache.load({KEY: entry(9, 1)})
+    cache.wrote(Change.to(entry(12, 3)))
+    cache.saw(Change.to(entry(10, 2)))
+    cache.saw(Change(KEY, None, 11))
     assert held(cache) == (12, 3)
-    cache.saw(Change(KEY, entry(12, 3)))
-    assert cache.in_doubt() == []
-    cache.deleted(KEY, 12)
-    cache.saw(Change(KEY, entry(12, 3)))
+    cache.saw(Change.to(entry(12, 3)))
+    assert cache.in_doubt() == {}
+    cache.wrote(Change(KEY, None, 14))
+    cache.saw(Change.to(entry(13, 4)))
     assert held(cache) is None
+    cache.saw(Change(KEY, None, 14))
+    assert cache.in_doubt() == {}
+
+
+def test_what_others_did_after_our_write_holds_though_the_watch_never_brings_our_write() -> None:
+    """The bucket keeps one message of a key: a reader that lags gets the last alone."""
+    cache = Cache()
+    cache.load({KEY: entry(10, 1)})
+    cache.wrote(Change.to(entry(12, 3)))
+    cache.saw(Change(KEY, None, 13))
+    assert held(cache) is None
+    cache.wrote(Change.to(entry(14, 3)))
+    cache.saw(Change.to(entry(15, 4)))
+    assert held(cache) == (15, 4)
+    assert cache.in_doubt() == {}
+
+
+def test_the_answer_to_our_write_may_come_after_the_watch_has_brought_what_followed_it() -> None:
+    cache = Cache()
+    cache.load({KEY: entry(10, 1)})
+    cache.saw(Change(KEY, None, 13))
+    cache.wrote(Change.to(entry(12, 3)))
+    assert held(cache) is None
+    cache.saw(Change.to(entry(16, 4)))
+    cache.wrote(Change(KEY, None, 15))
+    assert held(cache) == (16, 4)
+    assert cache.in_doubt() == {}
 
 
 def test_a_write_that_was_lost_with_the_bucket_yields_to_what_is_read_there() -> None:
     cache = Cache()
-    cache.wrote(entry(500, 1))
-    cache.settle(KEY, entry(3, 2))
+    cache.wrote(Change.to(entry(500, 1)))
+    cache.settle(KEY, 500, entry(3, 2))
     assert held(cache) == (3, 2)
-    cache.deleted(KEY, 3)
-    cache.settle(KEY, entry(2, 4))
+    cache.wrote(Change(KEY, None, 4))
+    cache.settle(KEY, 4, entry(2, 4))
     assert held(cache) == (2, 4)
-    assert cache.in_doubt() == []
+    assert cache.in_doubt() == {}
+
+
+def test_what_was_read_before_a_newer_write_of_ours_settles_nothing() -> None:
+    cache = Cache()
+    cache.wrote(Change.to(entry(12, 1)))
+    doubts = cache.in_doubt()
+    cache.wrote(Change.to(entry(14, 2)))
+    cache.settle(KEY, doubts[KEY], None)
+    assert held(cache) == (14, 2)
+    assert cache.in_doubt() == {KEY: 14}
