@@ -62,7 +62,12 @@ class Cache(Known):
 
     # -- what this process did
     def wrote(self, kind: str, body: dict[str, Any]) -> Cached:
-        """The answer to a write; returns it as it is read."""
+        """The answer to a write; returns it as it is read. The watch may be faster, and have brought what others did
+        after it: an object that is gone must not come back."""
+        revision, held = int(body["metadata"]["resourceVersion"]), self.get(kind, _key(body))
+        is_late = revision <= self.seen[kind].revision
+        if is_late and (held is None or held.revision != revision):
+            return read(kind, _key(body), body, revision)
         return self._believe(kind, _key(body), body)
 
     def deleted(self, kind: str, key: str, uid: str, before: Cached | None) -> None:

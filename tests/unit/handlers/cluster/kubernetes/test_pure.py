@@ -43,6 +43,18 @@ def test_a_watch_that_lags_behind_our_write_is_not_believed():
     assert held(cache) == (13, "u")
 
 
+def test_an_answer_that_comes_after_what_followed_it_is_late():
+    cache = Cache()
+    cache.saw("Model", "ADDED", body(12))
+    assert cache.wrote("Model", body(12)) is cache.get("Model", KEY)
+    cache.saw("Model", "MODIFIED", body(13))
+    assert cache.wrote("Model", body(12)).revision == 12, "the caller sees what it wrote"
+    assert held(cache) == (13, "u")
+    cache.saw("Model", "DELETED", body(14))
+    cache.wrote("Model", body(12))
+    assert held(cache) is None
+
+
 def test_what_we_deleted_does_not_come_back_by_a_watch_that_lags_behind():
     cache = Cache()
     cache.wrote("Model", body(12))
