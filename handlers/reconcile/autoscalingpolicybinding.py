@@ -17,7 +17,7 @@ from matrixinfer.handlers.api.autoscalingpolicybinding import (
 )
 from matrixinfer.handlers.api.conditions import condition, updated
 from matrixinfer.handlers.api.meta import Condition
-from matrixinfer.handlers.api.modelinfer import ModelInfer
+from matrixinfer.handlers.api.modelinfer import MOST_PODS, ModelInfer
 from matrixinfer.handlers.api.scalingtarget import Claim
 from matrixinfer.handlers.api.times import timestamp
 from matrixinfer.handlers.reconcile.plan import Plan, listed
@@ -42,7 +42,7 @@ def decide(
         _accepted(binding, others, policy),
         _policy_found(binding, policy),
         _target_found(binding, infers, replicas),
-        _within_bounds(binding, replicas),
+        _within_bounds(binding, replicas, infers),
     )
     generation = binding.metadata.generation
     status = AutoScalingPolicyBindingStatus(
@@ -133,7 +133,7 @@ def _target_found(binding: AutoScalingPolicyBinding, infers: Infers, replicas: R
     return condition("TargetFound", True, "Found", "every target exists")
 
 
-def _within_bounds(binding: AutoScalingPolicyBinding, replicas: Replicas) -> Condition:
+def _within_bounds(binding: AutoScalingPolicyBinding, replicas: Replicas, infers: Infers) -> Condition:
     """Of the targets that exist."""
     if not replicas:
         return condition("WithinBounds", False, "NoTarget", "no target exists")
@@ -143,9 +143,23 @@ def _within_bounds(binding: AutoScalingPolicyBinding, replicas: Replicas) -> Con
     if outside:
         message = listed(_outside(one, replicas[one.claim]) for one in outside)
         return condition("WithinBounds", False, "OutOfBounds", message)
+    too_large = list(_too_large(binding, infers))
+    if too_large:
+        return condition("WithinBounds", False, "TooManyPods", listed(too_large))
     return condition("WithinBounds", True, "WithinBounds", "every target has as many replicas as its bounds allow")
 
 
 def _outside(scaled: Scaled, count: int) -> str:
     low, high = scaled.bounds.min_replicas, scaled.bounds.max_replicas
     return f"{scaled.claim} has {count} (expected {low} to {high})"
+
+
+def _too_large(binding: AutoScalingPolicyBinding, infers: Infers) -> Iterator[str]:
+    """Where the upper bounds allow more than a ModelInfer may have: the last steps would be refused."""
+    for name in sorted({claim.name for claim in binding.claims} & infers.keys()):
+        most = {one.claim.role: one.bounds.max_replicas for one in binding.spec.scaled if one.claim.name == name}
+        spec = infers[name].spec
+        group = sum(most.get(role.name, role.replicas) * (1 + role.worker_replicas) for role in spec.template.roles)
+        pods = most.get("", spec.replicas) * group
+        if pods > MOST_PODS:
+            yield f"ModelInfer {name} has {pods} pods at maxReplicas (expected at most {MOST_PODS}); lower maxReplicas"

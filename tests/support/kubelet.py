@@ -58,14 +58,7 @@ class Kubelet:
             if pod.is_terminating:
                 await self._connection.call("DELETE", path_of(pod), {"gracePeriodSeconds": "0"})
             elif not pod.spec.node_name:
-                target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
-                body = {
-                    "apiVersion": "v1",
-                    "kind": "Binding",
-                    "metadata": {"name": pod.metadata.name},
-                    "target": target,
-                }
-                await self._connection.call("POST", path_of(pod, "binding"), body=body)
+                await self._connection.call("POST", path_of(pod, "binding"), body=_binding(pod))
             elif pod.status.phase == "Pending" and pod.metadata.name not in self.held_back:
                 self.started.append(pod.metadata.name)
                 await self._report(pod, self._running(pod))

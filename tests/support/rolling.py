@@ -16,15 +16,13 @@ from matrixinfer.handlers.reconcile.infer.census import is_leaving
 from matrixinfer.handlers.reconcile.infer.drain import SETTLED_AFTER_S
 from support.resource_world import World
 
-AGENT = {labels.AGENT: "true"}
-
 
 def role(name: str = "server", replicas: int = 1, workers: int = 0, command: str = "one") -> dict[str, Any]:
     """Any: a part of a manifest."""
 
     def template(word: str) -> dict[str, Any]:
         container = {"name": "c", "command": [word]}
-        return {"metadata": {"labels": AGENT}, "spec": {"containers": [container]}}
+        return {"metadata": {"labels": {labels.AGENT: "true"}}, "spec": {"containers": [container]}}
 
     body = {"name": name, "replicas": replicas, "entryTemplate": template(command)}
     return body | ({"workerReplicas": workers, "workerTemplate": template(command)} if workers else {})

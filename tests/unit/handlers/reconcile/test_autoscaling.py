@@ -8,7 +8,7 @@ from matrixinfer.handlers.api.autoscalingpolicy import AutoScalingPolicy
 from matrixinfer.handlers.api.autoscalingpolicybinding import AutoScalingPolicyBinding
 from matrixinfer.handlers.api.conditions import find
 from matrixinfer.handlers.api.meta import Condition
-from matrixinfer.handlers.api.modelinfer import ModelInfer
+from matrixinfer.handlers.api.modelinfer import MOST_PODS, ModelInfer
 from support.resource_world import World
 
 HEAD = "apiVersion: matrixinfer.ai/v1alpha1\n"
@@ -151,6 +151,24 @@ def test_replicas_outside_the_bounds_are_told_and_left_as_they_are(replicas, low
     assert world.one(ModelInfer, "llm").spec.replicas == replicas
     world.write(infer(replicas=low))
     world.settle()
+    assert told(world, "WithinBounds")[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("binding", "pods"),
+    [
+        (scaling(high=501), 501 * (1 + 3)),
+        (split(roles="{prefill: {maxReplicas: 400}, decode: {maxReplicas: 601}}"), 2 * (400 + 601)),
+    ],
+)
+def test_upper_bounds_that_allow_more_pods_than_a_modelinfer_may_have_are_told(binding, pods):
+    world = world_of(infer(replicas=2, prefill=1, decode=3), policy(), binding)
+    message = f"ModelInfer llm has {pods} pods at maxReplicas (expected at most {MOST_PODS}); lower maxReplicas"
+    assert told(world, "WithinBounds") == ("False", "TooManyPods", message)
+
+
+def test_upper_bounds_that_allow_as_many_pods_as_a_modelinfer_may_have_are_good():
+    world = world_of(infer(replicas=2, prefill=1, decode=3), policy(), scaling(high=MOST_PODS // 4))
     assert told(world, "WithinBounds")[0] == "True"
 
 
