@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from support.commands import Commands
 from support.eventually import eventually
 from support.kube import ControlPlane
 from support.kube_house import RESYNC_S, House, running
@@ -192,6 +193,8 @@ async def test_volcano_is_told_what_a_group_needs(volcano):
         assert pod["spec"]["schedulerName"] == "volcano"
         assert pod["metadata"]["annotations"]["scheduling.k8s.io/group-name"] == name[: len("pair-0")]
         assert pod["metadata"]["annotations"]["volcano.sh/task-spec"] == "server-0"
+    matrixinfer = Commands("--kubeconfig", str(volcano.plane.kubeconfig))
+    assert "PodGroup pair-0  not scheduled yet, 2 pods" in await matrixinfer("describe", "modelinfer", "pair")
     seen: list[Counter[str]] = [Counter()]
 
     async def is_at_rest() -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 from matrixinfer.cli.tables import age, condition_text, pod_state
 
 Manifest = Mapping[str, Any]
-CHILDREN = ("ModelInfer", "ModelServer", "ModelRoute", "AutoScalingPolicyBinding", "Pod", "Service")
-"""Kinds that others own; records of former templates are `rollout history`'s."""
+CHILDREN = ("ModelInfer", "ModelServer", "ModelRoute", "AutoScalingPolicyBinding", "PodGroup", "Pod", "Service")
+"""Kinds that others own; records of former templates are `rollout history`'s. A cluster need not have PodGroups."""
 
 
 def described(manifest: Manifest, family: Iterable[Manifest], events: Iterable[Manifest], now: float) -> str:
@@ -95,6 +95,9 @@ def _line(depth: int, one: Manifest, now: float) -> str:
 def _state(one: Manifest) -> str:
     if one["kind"] == "Service":
         return "the name of its entry pod"
+    if one["kind"] == "PodGroup":
+        least = one.get("spec", {}).get("minMember", 0)
+        return f"{one.get('status', {}).get('phase', 'not scheduled yet')}, {least} pods together or none"
     conditions = one.get("status", {}).get("conditions", [])
     return ", ".join(f"{each['type']}={each['status']}" for each in conditions) or "not looked at yet"
 

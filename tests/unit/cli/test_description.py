@@ -51,6 +51,14 @@ def test_an_object_with_all_that_belongs_to_it_and_what_happened():
     ]
 
 
+def test_a_pod_group_tells_its_phase_and_what_it_needs():
+    fields = {"spec": {"minMember": 3}, "status": {"phase": "Inqueue"}}
+    family = [an_object("PodGroup", "i-0", "i", **fields), an_object("PodGroup", "i-1", "i")]
+    text = described(an_object("ModelInfer", "i"), family, [], NOW)
+    assert "  PodGroup i-0  Inqueue, 3 pods together or none  100s" in text
+    assert "  PodGroup i-1  not scheduled yet, 0 pods together or none  100s" in text
+
+
 def test_what_there_is_not_is_said_in_a_word():
     pod = an_object("Pod", "p", "m")
     pod["metadata"] |= {"labels": {"a": "b"}, "deletionTimestamp": THEN}
