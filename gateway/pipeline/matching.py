@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from matrixinfer.bus.contracts.serving import Rule, TextMatch
+from matrixinfer.bus.errors import Malformed
+from matrixinfer.bus.patterns import matcher
 
 Accepts = Callable[[str], bool]
 
@@ -42,10 +43,6 @@ def conditions_of(rule: Rule) -> Conditions | None:
     return None if conditions == Conditions() else conditions
 
 
-def _accepted(value: bytes | None, accepts: Accepts) -> bool:
-    return value is not None and accepts(value.decode("latin-1"))
-
-
 def _accepting(match: TextMatch) -> Accepts:
     """Admission has compiled the pattern before; one that does not compile here was written by another version."""
     text = match.text
@@ -55,8 +52,7 @@ def _accepting(match: TextMatch) -> Accepts:
         return lambda met: met.startswith(text)
     if match.how == "regex":
         try:
-            pattern = re.compile(text)
-        except (re.error, OverflowError, RecursionError):
+            return matcher(text)
+        except Malformed:
             return lambda _: False
-        return lambda met: pattern.fullmatch(met) is not None
     return lambda _: False

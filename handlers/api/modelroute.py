@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from matrixinfer.bus.errors import Malformed
+from matrixinfer.bus.patterns import matcher
 from matrixinfer.handlers.api.durations import Duration
 from matrixinfer.handlers.api.meta import Condition, DnsName, Part, Resource, Whole
 from matrixinfer.handlers.api.patterns import HEADER_NAME
@@ -33,7 +34,7 @@ class StringMatch(Part):
     prefix: Text | None = None
     """How it begins."""
     regex: Annotated[str, Field(min_length=1, max_length=LONGEST_PATTERN)] | None = None
-    """Matches the whole of it (Python's `re.fullmatch`)."""
+    """Matches the whole of it (RE2's syntax: no look-around, no back-references)."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -41,9 +42,9 @@ class StringMatch(Part):
             raise ValueError("expected one of exact, prefix and regex")
         if self.regex is not None:
             try:
-                re.compile(self.regex)
-            except (re.error, OverflowError, RecursionError) as error:
-                raise ValueError(f"regex {self.regex!r} is no regular expression: {error}") from error
+                matcher(self.regex)
+            except Malformed as error:
+                raise ValueError(f"regex {error}") from error
         return self
 
 

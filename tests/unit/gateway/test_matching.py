@@ -48,7 +48,7 @@ def test_path_and_model_are_compared_too_and_all_must_match():
     assert chosen(table, model="m", path="/v1/chat/completions") == "main"
 
 
-@pytest.mark.parametrize("match", [TextMatch("regex", "("), TextMatch("newer", "x")])
+@pytest.mark.parametrize("match", [TextMatch("regex", "("), TextMatch("regex", r"(.)\1"), TextMatch("newer", "x")])
 def test_what_another_version_wrote_and_this_one_cannot_read_matches_nothing(match):
     rules = Rule([Target("special")], path=match), Rule([Target("main")])
     table = RouteTable([route(*rules)], [pool("special"), pool("main")])
