@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from contextlib import suppress
 
@@ -15,6 +16,9 @@ from matrixinfer.agents.node.surroundings import Surroundings
 from matrixinfer.agents.node.volumes import moved
 
 LONGEST_WHY = 300
+_KEPT_BYTES = 4 * LONGEST_WHY
+_LAST_WORDS_S = 0.2
+"""How long the output is waited for when the process has ended: something that it left behind may hold it."""
 
 
 async def ask(check: Check, around: Surroundings, timeout_s: float | None) -> str:
@@ -32,9 +36,7 @@ async def _asked(check: Check, around: Surroundings) -> str:
     if isinstance(check, Exec):
         return await _run(check, around)
     if isinstance(check, HttpGet):
-        async with httpx.AsyncClient(verify=False, timeout=None) as client:
-            status = (await client.get(check.url, headers=list(check.headers))).status_code
-        return "" if 200 <= status < 400 else f"{check.url} answered with status {status}"
+        return await _get(check)
     if isinstance(check, TcpSocket):
         _, writer = await asyncio.open_connection(check.host, check.port)
         writer.close()
@@ -44,22 +46,64 @@ async def _asked(check: Check, around: Surroundings) -> str:
     return ""
 
 
+async def _get(check: HttpGet) -> str:
+    """The status alone: a body may have no end. Never by a proxy of this machine, which knows no container."""
+    async with (
+        httpx.AsyncClient(verify=False, timeout=None, trust_env=False) as client,
+        client.stream("GET", check.url, headers=list(check.headers)) as answer,
+    ):
+        status = answer.status_code
+    return "" if 200 <= status < 400 else f"{check.url} answered with status {status}"
+
+
+class _LastWords(asyncio.Protocol):
+    """The end of what comes through a pipe."""
+
+    def __init__(self) -> None:
+        self.said = b""
+        self.ended = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        self.said = (self.said + data[-_KEPT_BYTES:])[-_KEPT_BYTES:]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.ended.set()
+
+
 async def _run(check: Exec, around: Surroundings) -> str:
+    """It is over when its process ends, whoever else still holds its output."""
     argv = [moved(expanded(word, around.told), around.places) for word in check.argv]
-    child = await asyncio.create_subprocess_exec(
-        *argv,
-        env=dict(around.environment),
-        cwd=around.folder,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
+    words = _LastWords()
+    source, sink = os.pipe()
+    reading, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: words, os.fdopen(source, "rb", 0))
     try:
-        output, _ = await child.communicate()
+        code = await _ended(argv, around, sink)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await words.ended.wait()
+    finally:
+        reading.close()
+    said = words.said.decode(errors="replace").strip()[-LONGEST_WHY:]
+    return "" if code == 0 else f"{argv[0]} ended with code {code}: {said}"
+
+
+async def _ended(argv: list[str], around: Surroundings, sink: int) -> int:
+    """The exit code. `sink`, for its output, is closed here."""
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *argv,
+            env=dict(around.environment),
+            cwd=around.folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
+    finally:
+        os.close(sink)
+    try:
+        return await child.wait()
     finally:
         signal_group(child.pid, signal.SIGKILL)  # also what it has left behind
         with suppress(ProcessLookupError):
             await child.wait()
-    said = output.decode(errors="replace").strip()[-LONGEST_WHY:]
-    return "" if child.returncode == 0 else f"{argv[0]} ended with code {child.returncode}: {said}"

@@ -48,10 +48,10 @@ Check = Exec | HttpGet | TcpSocket | Sleep
 
 def read_check(item: Object | None, ports: Iterable[Object]) -> Check | None:
     """None for nothing. Raises ValueError for what this node cannot ask."""
-    if not item:
+    if item is None:
         return None
-    if (command := (item.get("exec") or {}).get("command")) is not None:
-        return Exec(tuple(str(word) for word in command))
+    if (run := item.get("exec")) is not None:
+        return Exec(_command(run))
     if (page := item.get("httpGet")) is not None:
         scheme = str(page.get("scheme") or "HTTP").lower()
         path = str(page.get("path") or "/")
@@ -63,7 +63,14 @@ def read_check(item: Object | None, ports: Iterable[Object]) -> Check | None:
         return Sleep(float(sleep.get("seconds") or 0))
     if "grpc" in item:
         raise ValueError("a check by grpc is not known to this node; expected exec, httpGet or tcpSocket")
-    return None
+    raise ValueError("a probe or hook says nothing to do; expected exec, httpGet, tcpSocket or sleep")
+
+
+def _command(item: Object) -> tuple[str, ...]:
+    words = tuple(str(word) for word in item.get("command") or ())
+    if not words:
+        raise ValueError("exec has no command")
+    return words
 
 
 def _port(wanted: object, ports: Iterable[Object]) -> int:

@@ -10,7 +10,7 @@ from matrixinfer.agents.node.checks import HOST
 from matrixinfer.agents.node.errors import BadConfiguration
 from matrixinfer.agents.node.expansion import expanded
 from matrixinfer.agents.node.pods import Container, Object, Pod
-from matrixinfer.agents.node.volumes import Places, moved
+from matrixinfer.agents.node.volumes import Places, moved, variables
 
 LIFE_VARIABLE = "MATRIXINFER_NODE_CONTAINER"
 """Names one life of one container: how a restarted node finds a process whose record was not completed."""
@@ -31,27 +31,28 @@ class Machine:
 
 def command_line(container: Container, machine: Machine, told: Mapping[str, str], places: Places) -> list[str]:
     """`matrixinfer` is this installation, run by this interpreter, whatever the search path says. `told` is what the
-    container's environment says, without what it inherits."""
+    container's environment says, without what it inherits, and not yet moved."""
     program, *arguments = (moved(expanded(word, told), places) for word in container.argv)
     if program == "matrixinfer":
         return [machine.python, "-m", "matrixinfer", *arguments]
     return [program, *arguments]
 
 
-def told_environment(pod: Pod, container: Container, machine: Machine, places: Places) -> dict[str, str]:
-    """What the container's `env` says. Raises BadConfiguration for a source that this node does not know."""
+def told_environment(pod: Pod, container: Container, machine: Machine) -> dict[str, str]:
+    """What the container's `env` says. Paths of volumes are still the container's own: what refers to a value is
+    expanded first, and moved then. Raises BadConfiguration for a source that this node does not know."""
     for source in container.environment_from:
         if not any((source.get(kind) or {}).get("optional") for kind in ("configMapRef", "secretRef")):
             raise BadConfiguration(f"envFrom {', '.join(source)}: this node has no Secrets and no ConfigMaps; use env")
-    told: dict[str, str] = {}
+    told = variables(container)
     for item in container.environment:
         value = _value(pod, item, machine)
         if value is not None:
-            told[str(item["name"])] = moved(expanded(value, told), places)
+            told[_name(item)] = expanded(value, told)
     return told
 
 
-def environment(machine: Machine, told: Mapping[str, str], life: str) -> dict[str, str]:
+def environment(machine: Machine, told: Mapping[str, str], places: Places, life: str) -> dict[str, str]:
     """The node's environment without what concerns the node itself, then the bus, then what the container says."""
     inherited = {name: value for name, value in machine.environment.items() if not name.startswith(_OWN)}
     path = inherited.get("PATH", "")
@@ -61,9 +62,16 @@ def environment(machine: Machine, told: Mapping[str, str], life: str) -> dict[st
         "PATH": f"{bin_dir}:{path}" if path else bin_dir,
         "MATRIXINFER_BUS_URL": machine.bus_url,
         "MATRIXINFER_BUS_PREFIX": machine.bus_prefix,
-        **told,
+        **{name: moved(value, places) for name, value in told.items()},
         LIFE_VARIABLE: life,
     }
+
+
+def _name(item: Object) -> str:
+    name = str(item.get("name") or "")
+    if not name:
+        raise BadConfiguration("env has an item without a name")
+    return name
 
 
 def _value(pod: Pod, item: Object, machine: Machine) -> str | None:
@@ -76,7 +84,7 @@ def _value(pod: Pod, item: Object, machine: Machine) -> str | None:
         return _field(pod, str(path), machine)
     if any((source.get(kind) or {}).get("optional") for kind in ("configMapKeyRef", "secretKeyRef")):
         return None
-    raise BadConfiguration(f"env {item['name']} comes from {', '.join(source)}; this node knows fieldRef only")
+    raise BadConfiguration(f"env {item.get('name')} comes from {', '.join(source)}; this node knows fieldRef only")
 
 
 def _field(pod: Pod, path: str, machine: Machine) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from matrixinfer.agents.node.backoff import Backoff
@@ -24,7 +24,7 @@ from matrixinfer.agents.node.plan import (
     plan_exit,
 )
 from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
-from matrixinfer.agents.node.processes import Processes, marked_processes, signal_group
+from matrixinfer.agents.node.processes import Processes, end_orphans, marked_processes, signal_group
 from matrixinfer.agents.node.records import Records
 from matrixinfer.agents.node.states import (
     ContainerState,
@@ -36,7 +36,7 @@ from matrixinfer.agents.node.states import (
     replace_state,
 )
 from matrixinfer.agents.node.surroundings import Surroundings
-from matrixinfer.agents.node.volumes import make_places, moved, variables
+from matrixinfer.agents.node.volumes import make_places, moved
 
 logger = logging.getLogger("matrixinfer.agents.node.keeper")
 
@@ -67,16 +67,18 @@ class Keeper:
 
     def adopt(self, now: float, owner: str) -> None:
         """Take over what a former node left: running processes go on. A process of `owner` (the beginning of its
-        lives' names) without a record is killed: nobody would ever end it."""
+        lives' names) that no running container's record knows is killed: nobody would ever end it."""
         for id, state in self._records.load().items():
             if not state.is_running:
                 self.states[id] = state
                 continue
             process = self._processes.adopt(state.process, state.life)
+            if process is None and state.process is not None:
+                end_orphans(state.process.pid)
             found = replace_state(state, process=process) if process else ended(state, None, now)
             self._set(id, found)
             logger.info("container %s: %s", id, f"adopted process {process.pid}" if process else "ended meanwhile")
-        lives = {state.life for state in self.states.values()}
+        lives = {state.life for state in self.states.values() if state.is_running}
         for stray, life in marked_processes():
             if life.startswith(owner) and life not in lives:
                 logger.warning("process %d belongs to no container of this node any more: killed", stray.pid)
@@ -96,15 +98,28 @@ class Keeper:
     def exit_turn(self, pods: Mapping[PodId, Pod], limit_s: float, now: float, seen: Seen = NOTHING_SEEN) -> bool:
         """One round of ending everything. True when nothing runs any more."""
         self._look(now)
-        for action in plan_exit(self.states, limit_s, now, seen):
+        for action in plan_exit(pods, self.states, limit_s, now, seen):
             self._act(action, pods, now)
         return not any(state.is_running for state in self.states.values())
 
     def forget_stopped(self) -> None:
-        """What the node itself ended begins anew with the next node: it neither crashed nor completed."""
+        """What the node itself ended begins anew with the next node: it neither crashed nor completed. Volumes stay:
+        they are as old as the Pods."""
         for id, state in list(self.states.items()):
             if state.stop_asked_s is not None and not state.is_running:
-                self._forget(id)
+                del self.states[id]
+                self._records.forget(id)
+
+    def forget_pods(self, known: Collection[PodId]) -> None:
+        """At the beginning: what is left of Pods that went while no node was here."""
+        self._records.sweep({*known, *(id.pod for id in self.states)})
+
+    def has_post_started(self, id: ContainerId, life: str) -> None:
+        """The postStart of this life has run: whoever adopts it must not run it again."""
+        state = self.states.get(id)
+        if state is not None and state.life == life:
+            self.states[id] = replace_state(state, has_post_started=True)
+            self._records.save(id, self.states[id])
 
     def _look(self, now: float) -> None:
         for id, state in list(self.states.items()):
@@ -139,25 +154,35 @@ class Keeper:
             self._terminate(action.id, now)
 
     def _terminate(self, id: ContainerId, now: float) -> None:
-        self._signal(id, signal.SIGTERM)
+        self._signal(id, signal.Signals[self.states[id].stop_signal])
         self._set(id, replace_state(self.states[id], signalled_s=now))
 
     def _start(self, pod: Pod, container: Container, now: float) -> None:
         id = ContainerId(pod.id, container.name)
         before, life = self.states.get(id), self._new_life()
         if before is None:
+            if not any(other.pod == id.pod for other in self.states):
+                self._records.make_room(pod.id, pod.uid)
             state = first_life(pod.uid, life, pod.grace_s, now)
         else:
-            state = next_life(before, life, self._backoff, now)
+            state = next_life(before, life, pod.grace_s, self._backoff, now)
+        state = replace_state(state, stop_signal=container.stop_signal)
         self._records.save(id, state)  # first: a process that nobody wrote down would be nobody's
+        self._set(id, self._spawned(pod, container, state, now))
+
+    def _spawned(self, pod: Pod, container: Container, state: ContainerState, now: float) -> ContainerState:
+        """No node may die of what somebody wrote into a Pod: its successor would die of it again."""
+        id = ContainerId(pod.id, container.name)
         try:
-            state = replace_state(state, process=self._spawn(pod, container, id, life))
-            assert state.process is not None
-            logger.info("container %s started as process %d", id, state.process.pid)
+            process = self._spawn(pod, container, id, state.life)
         except CannotStart as error:
-            state = failed_to_start(state, str(error), now, error.reason)
             logger.warning("container %s: %s", id, error)
-        self._set(id, state)
+            return failed_to_start(state, str(error), now, error.reason)
+        except Exception as error:
+            logger.exception("container %s met a defect of the node", id)
+            return failed_to_start(state, f"{type(error).__name__}: {error}", now)
+        logger.info("container %s started as process %d", id, process.pid)
+        return replace_state(state, process=process)
 
     def _spawn(self, pod: Pod, container: Container, id: ContainerId, life: str) -> Process:
         around = self.surroundings(pod, container, life)
@@ -170,12 +195,16 @@ class Keeper:
 
     def surroundings(self, pod: Pod, container: Container, life: str) -> Surroundings:
         """What a process of the container is given. Raises CannotStart."""
-        places = make_places(pod, container, self._records.volumes_dir(pod.id), self._records.claims_dir)
-        told = variables(container, places) | told_environment(pod, container, self._machine, places)
-        folder = self._records.working_dir(pod.id)
-        if container.working_dir:
-            folder = Path(moved(container.working_dir, places))
-        return Surroundings(environment(self._machine, told, life), folder, places, told)
+        told = told_environment(pod, container, self._machine)
+        places = make_places(pod, container, self._records.volumes_dir(pod.id), self._records.claims_dir, told)
+        folder = Path(moved(container.working_dir, places)) if container.working_dir else self._working_dir(pod)
+        return Surroundings(environment(self._machine, told, places, life), folder, places, told)
+
+    def _working_dir(self, pod: Pod) -> Path:
+        try:
+            return self._records.working_dir(pod.id)
+        except OSError as error:
+            raise CannotStart(f"the pod's working folder cannot be made: {error}") from error
 
     def _signal(self, id: ContainerId, number: signal.Signals) -> None:
         process = self.states[id].process
@@ -183,8 +212,11 @@ class Keeper:
             signal_group(process.pid, number)
 
     def _forget(self, id: ContainerId) -> None:
+        """With the last container of its Pod also the Pod's folder."""
         del self.states[id]
         self._records.forget(id)
+        if not any(other.pod == id.pod for other in self.states):
+            self._records.forget_pod(id.pod)
 
     def _set(self, id: ContainerId, state: ContainerState) -> None:
         self.states[id] = state

@@ -11,7 +11,7 @@ from matrixinfer.agents.node.backoff import Backoff
 from matrixinfer.agents.node.environment import Machine
 from matrixinfer.agents.node.keeper import Keeper
 from matrixinfer.agents.node.objects import KIND, Objects
-from matrixinfer.agents.node.pods import Container, Pod, PodId
+from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
 from matrixinfer.agents.node.prober import Prober
 from matrixinfer.agents.node.processes import Processes
 from matrixinfer.agents.node.readiness import Readiness
@@ -57,7 +57,13 @@ class Node:
         self._readiness = Readiness(bus.clock, settings.ready_silence_s, self._dirty.set)
         self._processes = Processes()
         self._tenancy = Tenancy(bus, settings.name, records, settings.lease_ttl_s)
-        self._prober = Prober(bus.clock, self._surroundings_of_a_check, self._turn)
+        self._is_ending = False
+        self._prober = Prober(
+            bus.clock,
+            self._surroundings_of_a_check,
+            on_change=self._on_probed,
+            on_post_started=self._on_post_started,
+        )
         self._keeper = Keeper(
             records,
             self._processes,
@@ -81,6 +87,8 @@ class Node:
         heard = await self._bus.signals.subscribe(self._bus.subjects.load_filter(), self._readiness.hear)
         try:
             self._objects.begin(watch)
+            self._keeper.forget_pods(self._objects.mine())
+            self._prober.follow(self._objects.mine(), self._keeper.states)  # an adopted life may still be starting
             logger.info("node %s runs %d pods", self._settings.name, len(self._objects.mine()))
             async with asyncio.TaskGroup() as tasks:
                 loops = [
@@ -118,6 +126,13 @@ class Node:
     def _on_objects_changed(self) -> None:
         self._turn()
 
+    def _on_probed(self) -> None:
+        if not self._is_ending:  # then `_end_all` takes the turns: this one would start what has ended
+            self._turn()
+
+    def _on_post_started(self, id: ContainerId, life: str) -> None:
+        self._keeper.has_post_started(id, life)
+
     def _on_container_changed(self, pod: PodId) -> None:
         self._readiness.forget(pod)
         self._dirty.set()
@@ -154,9 +169,11 @@ class Node:
         return pod_status(pod, states, is_ready, self._backoff, self._bus.clock.now(), seen=seen)
 
     async def _end_all(self) -> None:
+        self._is_ending = True
         clock = self._bus.clock
         limit_s, mine = self._settings.exit_grace_s, self._objects.mine()
         while not self._keeper.exit_turn(mine, limit_s, clock.now(), self._prober.seen()):
+            self._prober.follow(mine, self._keeper.states)
             await clock.sleep(min(self._settings.poll_s, 0.05))
         try:
             if self._bus.link.is_up():

@@ -106,7 +106,9 @@ class Objects:
             if known is not None:
                 del self._seen[id]
         elif known is None or entry.revision > known.revision:
-            self._seen[id] = _read(msgspec.json.decode(entry.value), entry.revision)
+            document = _decoded(entry)
+            if document is not None:
+                self._seen[id] = _read(document, entry.revision)
 
     def _forget(self, id: PodId, seen: Seen) -> None:
         if self._seen.get(id) is seen:
@@ -118,5 +120,22 @@ def _read(document: dict[str, Any], revision: int) -> Seen:
         return Seen(document, revision, read_pod(document))
     except BadPod as error:
         return Seen(document, revision, None, str(error))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # no node must die of what somebody wrote
-        return Seen(document, revision, None, f"its spec cannot be read: {error}")
+    except Exception as error:  # noqa: BLE001  no node must die of what somebody wrote
+        return Seen(document, revision, None, f"its spec cannot be read: {type(error).__name__}: {error}")
+
+
+def _decoded(entry: Entry) -> dict[str, Any] | None:
+    """None for what is no object: it cannot be told anything, and what was known of it holds."""
+    try:
+        document = msgspec.json.decode(entry.value)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        logger.warning("%s is no JSON and is left alone: %s", entry.key, error)
+        return None
+    if not (isinstance(document, dict) and _is_part(document, "metadata") and _is_part(document, "status")):
+        logger.warning("%s is no object and is left alone", entry.key)
+        return None
+    return document
+
+
+def _is_part(document: dict[str, Any], name: str) -> bool:
+    return isinstance(document.get(name) or {}, dict)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from matrixinfer.agents.node.backoff import Backoff
 from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
@@ -46,7 +47,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Forget:
-    """The container ended and is not wanted any more: its record goes."""
+    """Nothing runs of its Pod, which is not wanted any more: its record goes."""
 
     id: ContainerId
 
@@ -77,10 +78,22 @@ class Seen:
 NOTHING_SEEN = Seen()
 
 
+class _Moment(NamedTuple):
+    now: float
+    seen: Seen
+
+
+NOTHING_SEEN = Seen()
+
+LEAST_GRACE_S = 2.0
+"""A sidecar has so long at least, should those that it serves have taken all of the Pod's time."""
+
+
 def plan(
     pods: Mapping[PodId, Pod], states: States, backoff: Backoff, now: float, seen: Seen = NOTHING_SEEN
 ) -> list[Action]:
     """`pods` are those of this node; `now` is in unix seconds, like the times in `states`."""
+    moment = _Moment(now, seen)
     wanted = {id: (pod, one) for pod in pods.values() for id, one in _wanted(pod, states)}
     actions: list[Action] = []
     for id, (pod, container) in wanted.items():
@@ -89,23 +102,28 @@ def plan(
             actions.extend([Start(id)] if _may_begin(pod, container, states, seen) else [])
         elif state.uid != pod.uid or not state.is_running:
             actions.extend([Start(id)] if _shall_start_again(pod, container, state, backoff, now) else [])
-        elif seen.of(state).failing or state.stop_asked_s is not None:
-            actions.extend(_end(id, state, pod.grace_s, now, seen))
+        elif state.stop_asked_s is not None:
+            actions.extend(_end(id, state, state.grace_s, moment))
+        elif seen.of(state).failing:
+            grace_s = seen.of(state).grace_s
+            actions.extend(_end(id, state, pod.grace_s if grace_s is None else grace_s, moment))
     for id, state in states.items():
         owner = wanted.get(id)
         if owner is None or owner[0].uid != state.uid:
-            asker = pods.get(id.pod)
-            mine = asker if asker is not None and asker.uid == state.uid else None
-            if mine is None or not _is_still_needed(mine, id, states):
-                actions.extend(_end(id, state, mine.grace_s if mine else state.grace_s, now, seen))
+            actions.extend(_leave(id, state, pods.get(id.pod), states, moment))
     actions.extend(_removals(pods.values(), states))
     return actions
 
 
-def plan_exit(states: States, limit_s: float, now: float, seen: Seen = NOTHING_SEEN) -> list[Action]:
-    """The node itself stops and takes its containers along: each has its own grace, but `limit_s` at most."""
-    running = {id: state for id, state in states.items() if state.is_running}
-    return [a for id, state in running.items() for a in _end(id, state, min(limit_s, state.grace_s), now, seen)]
+def plan_exit(pods: Pods, states: States, limit_s: float, now: float, seen: Seen = NOTHING_SEEN) -> list[Action]:
+    """The node itself stops and takes its containers along: each Pod has its own grace, but `limit_s` at most."""
+    actions: list[Action] = []
+    for id, state in states.items():
+        pod = _same(pods.get(id.pod), state)
+        if state.is_running and not _is_still_needed(pod, id, states):
+            grace_s = min(limit_s, pod.grace_s if pod is not None else state.grace_s)
+            actions.extend(_end(id, state, grace_s, _Moment(now, seen), _end_began_s(pod, id, states)))
+    return actions
 
 
 def restart_due_s(state: ContainerState, backoff: Backoff) -> float:
@@ -175,7 +193,9 @@ def _has_made_way(pod: Pod, one: Container, states: States, seen: Seen) -> bool:
 
 
 def _may_begin(pod: Pod, container: Container, states: States, seen: Seen) -> bool:
-    """For the first time: in its turn, when those before it have made way."""
+    """For the first time: in its turn, when those before it have made way, and a former Pod of that name has too."""
+    if any(id.pod == pod.id and state.uid != pod.uid for id, state in states.items()):
+        return False
     before = pod.init_containers
     if container.is_init:
         before = before[: before.index(container)]
@@ -188,22 +208,65 @@ def _shall_start_again(pod: Pod, container: Container, state: ContainerState, ba
     return will_restart(pod, container, state) and now >= restart_due_s(state, backoff)
 
 
-def _is_still_needed(pod: Pod, id: ContainerId, states: States) -> bool:
-    """A sidecar goes after those that it serves."""
-    if not any(one.is_sidecar and one.name == id.container for one in pod.init_containers):
+def _same(pod: Pod | None, state: ContainerState) -> Pod | None:
+    """The Pod, unless the container belongs to a former one of its name."""
+    return pod if pod is not None and pod.uid == state.uid else None
+
+
+def _leave(
+    id: ContainerId, state: ContainerState, namesake: Pod | None, states: States, moment: _Moment
+) -> Iterator[Action]:
+    """A container that is not wanted. What is known of it stays until nothing of its Pod runs, and while its Pod is
+    there: its status tells of it, and its sidecars' time began when it was asked to end."""
+    pod = _same(namesake, state)
+    if state.is_running:
+        if not _is_still_needed(pod, id, states):
+            grace_s = pod.grace_s if pod is not None else state.grace_s
+            yield from _end(id, state, grace_s, moment, _end_began_s(pod, id, states))
+    elif pod is not None and not pod.is_deleting:
+        if not any(one.name == id.container for one in pod.all_containers):
+            yield Forget(id)
+    elif not any(one.is_running and one.uid == state.uid for other, one in states.items() if other.pod == id.pod):
+        yield Forget(id)
+
+
+def _served(pod: Pod, id: ContainerId) -> list[ContainerId]:
+    """By a sidecar: the containers, and the sidecars that started after it. Nothing for other containers."""
+    names = [one.name for one in pod.init_containers]
+    if id.container not in names or not pod.init_containers[names.index(id.container)].is_sidecar:
+        return []
+    later = pod.init_containers[names.index(id.container) + 1 :]
+    return [*container_ids(pod), *(ContainerId(pod.id, one.name) for one in later if one.is_sidecar)]
+
+
+def _is_still_needed(pod: Pod | None, id: ContainerId, states: States) -> bool:
+    """A sidecar goes after those that it serves. Of a Pod that is not there any more nobody knows which those are."""
+    if pod is None:
         return False
-    others = (states.get(one) for one in container_ids(pod))
+    others = (states.get(one) for one in _served(pod, id))
     return any(state is not None and state.uid == pod.uid and state.is_running for state in others)
 
 
-def _end(id: ContainerId, state: ContainerState, grace_s: float, now: float, seen: Seen) -> Iterator[Action]:
-    if not state.is_running:
-        yield Forget(id)
-    elif state.stop_asked_s is None:
+def _end_began_s(pod: Pod | None, id: ContainerId, states: States) -> float | None:
+    """When those that a sidecar serves were asked to end: the Pod's time counts from then. None for others."""
+    served = (states.get(one) for one in _served(pod, id)) if pod is not None else ()
+    asked = [state.stop_asked_s for state in served if state is not None and state.stop_asked_s is not None]
+    return max(asked, default=None)
+
+
+def _end(
+    id: ContainerId, state: ContainerState, grace_s: float, moment: _Moment, began_s: float | None = None
+) -> Iterator[Action]:
+    """Of one that runs. `began_s`: when the end of its Pod began, should that be earlier than its own."""
+    if state.stop_asked_s is None:
         yield Ask(id, grace_s)
-    elif state.killed_s is None and now - state.stop_asked_s >= grace_s:
+        return
+    due_s = state.stop_asked_s + grace_s
+    if began_s is not None:
+        due_s = min(due_s, max(began_s + grace_s, state.stop_asked_s + LEAST_GRACE_S))
+    if state.killed_s is None and moment.now >= due_s:
         yield Kill(id)
-    elif state.signalled_s is None and state.life not in seen.stopping:
+    elif state.signalled_s is None and state.life not in moment.seen.stopping:
         yield Term(id)
 
 

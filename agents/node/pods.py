@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, cast
@@ -37,11 +38,13 @@ class ContainerId(NamedTuple):
 
 @dataclass(frozen=True)
 class Mount:
-    """Where a container wants a volume; `sub_path` is a folder in it."""
+    """Where a container wants a volume; `sub_path` is a folder in it, `sub_path_expr` one whose name its environment
+    tells."""
 
     volume: str
     path: str
     sub_path: str = ""
+    sub_path_expr: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Container:
     probes: Probes = NO_PROBES
     pre_stop: Check | None = None
     post_start: Check | None = None
+    stop_signal: str = "SIGTERM"
 
 
 @dataclass(frozen=True)
@@ -147,10 +151,25 @@ def _read_container(id: PodId, item: Object, *, is_init: bool = False) -> Contai
             probes=read_probes(item, ports),
             pre_stop=read_check(lifecycle.get("preStop"), ports),
             post_start=read_check(lifecycle.get("postStart"), ports),
+            stop_signal=_read_signal(lifecycle.get("stopSignal")),
         )
     except ValueError as error:
         raise BadPod(f"pod {id}, container {name}: {error}") from error
 
 
 def _read_mount(item: Object) -> Mount:
-    return Mount(str(item.get("name")), str(item.get("mountPath")).rstrip("/") or "/", item.get("subPath") or "")
+    path = str(item.get("mountPath"))
+    if not path.startswith("/"):
+        raise ValueError(f"mountPath {path!r} is relative; this node needs the whole path, which it replaces")
+    return Mount(
+        str(item.get("name")), path.rstrip("/") or "/", item.get("subPath") or "", item.get("subPathExpr") or ""
+    )
+
+
+def _read_signal(name: str | None) -> str:
+    """Kubernetes' names are those of the system, and for real-time signals `SIGRTMIN+1` and the like."""
+    if not name:
+        return "SIGTERM"
+    if name not in signal.Signals.__members__:
+        raise ValueError(f"stopSignal {name!r} is unknown to this node; expected e.g. SIGTERM, SIGINT or SIGQUIT")
+    return name

@@ -11,6 +11,7 @@ from matrixinfer.agents.node.errors import NodeError
 from matrixinfer.agents.node.plan import Seen, States
 from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
 from matrixinfer.agents.node.probes import (
+    BEFORE_POST_START,
     Health,
     Probe,
     Tally,
@@ -20,6 +21,7 @@ from matrixinfer.agents.node.probes import (
     at_first,
     counted,
 )
+from matrixinfer.agents.node.states import ContainerState
 from matrixinfer.agents.node.surroundings import Surroundings
 from matrixinfer.bus.background import end, spawn
 from matrixinfer.bus.clock import Clock
@@ -31,13 +33,21 @@ Around = Callable[[Pod, Container], Surroundings]
 
 
 class Prober:
-    """`on_change` is called when the health of a life has changed, or its preStop has ended. Costs nothing for
-    containers without probes."""
+    """`on_change` is called when the health of a life has changed, or its preStop has ended; `on_post_started` when the
+    postStart of a container's life has run. Costs nothing for containers without probes."""
 
-    def __init__(self, clock: Clock, around: Around, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        around: Around,
+        *,
+        on_change: Callable[[], None],
+        on_post_started: Callable[[ContainerId, str], None],
+    ) -> None:
         self._clock = clock
         self._around = around
         self._on_change = on_change
+        self._on_post_started = on_post_started
         self._health: dict[str, Health] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stops: dict[str, asyncio.Task[None]] = {}
@@ -46,20 +56,23 @@ class Prober:
         return Seen(dict(self._health), frozenset(life for life, task in self._stops.items() if not task.done()))
 
     def follow(self, pods: Mapping[PodId, Pod], states: States) -> None:
-        """Begin with lives that are new, and leave those that have ended or are asked to."""
-        running: set[str] = set()
+        """Begin with lives that are new, and leave those that have ended or are asked to. A preStop ends with its
+        container at the latest."""
+        probed: set[str] = set()
         for pod in pods.values():
             for one in pod.all_containers:
                 state = states.get(ContainerId(pod.id, one.name))
                 if state is None or state.process is None or state.uid != pod.uid or state.stop_asked_s is not None:
                     continue
-                running.add(state.life)
+                probed.add(state.life)
                 if state.life not in self._tasks and (one.probes or one.post_start):
-                    self._health[state.life] = at_first(one.probes, _was_ready(pod, one, state.restarts))
-                    self._tasks[state.life] = spawn(self._watch(pod, one, state.life), f"probes of {pod.id}/{one.name}")
-        for life in self._tasks.keys() - running:
+                    self._begin(pod, one, state)
+        for life in self._tasks.keys() - probed:
             self._tasks.pop(life).cancel()
             self._health.pop(life, None)
+        alive = {state.life for state in states.values() if state.process is not None}
+        for life in self._stops.keys() - alive:
+            self._stops.pop(life).cancel()
 
     def stop(self, pod: Pod, container: Container, life: str) -> bool:
         """Run its preStop; False when there is none."""
@@ -67,6 +80,12 @@ class Prober:
             return False
         self._stops[life] = spawn(self._stop(pod, container, life), f"preStop of {pod.id}/{container.name}")
         return True
+
+    def _begin(self, pod: Pod, container: Container, state: ContainerState) -> None:
+        life, has_begun = state.life, container.post_start is None or state.has_post_started
+        self._health[life] = _health_told(pod, container, state.restarts) if has_begun else BEFORE_POST_START
+        watching = self._watch(pod, container, life, has_begun=has_begun)
+        self._tasks[life] = spawn(watching, f"probes of {pod.id}/{container.name}")
 
     async def close(self) -> None:
         await end([*self._tasks.values(), *self._stops.values()])
@@ -82,18 +101,15 @@ class Prober:
         self._stops.pop(life, None)  # before the turn that shall see it done
         self._on_change()
 
-    async def _watch(self, pod: Pod, container: Container, life: str) -> None:
+    async def _watch(self, pod: Pod, container: Container, life: str, *, has_begun: bool) -> None:
         try:
             around = self._around(pod, container)
         except NodeError as error:  # it runs, so that this was right a moment ago
             logger.warning("%s/%s cannot be probed: %s", pod.id, container.name, error)
             return
         probes = container.probes
-        if container.post_start is not None:
-            why = await ask(container.post_start, around, None)
-            if why:
-                self._say(life, Health(started=False, ready=False, failing=True, why=f"postStart: {why}"))
-                return
+        if not has_begun and not await self._post_start(pod, container, life, around):
+            return
         if probes.startup is not None and not self._health[life].started:
             await self._until_started(life, probes.startup, container, around)
         async with asyncio.TaskGroup() as group:
@@ -101,6 +117,17 @@ class Prober:
                 group.create_task(self._repeat(life, probes.readiness, around, after_readiness))
             if probes.liveness is not None:
                 group.create_task(self._repeat(life, probes.liveness, around, after_liveness))
+
+    async def _post_start(self, pod: Pod, container: Container, life: str, around: Surroundings) -> bool:
+        """Does it go on? As long as it takes, which Kubernetes does not bound either: the container can be ended."""
+        assert container.post_start is not None
+        why = await ask(container.post_start, around, None)
+        if why:
+            self._say(life, Health(started=False, ready=False, failing=True, why=f"postStart: {why}"))
+            return False
+        self._on_post_started(ContainerId(pod.id, container.name), life)
+        self._say(life, at_first(container.probes))
+        return True
 
     async def _until_started(self, life: str, probe: Probe, container: Container, around: Surroundings) -> None:
         tally = Tally()
@@ -129,14 +156,15 @@ class Prober:
             self._on_change()
 
 
-def _was_ready(pod: Pod, container: Container, restarts: int) -> bool:
+def _health_told(pod: Pod, container: Container, restarts: int) -> Health:
     """What the status of the Pod says of this life: a node that starts again need not find everything unready."""
     status = pod.document.get("status") or {}
     told: Iterable[Mapping[str, object]] = [
         *(status.get("containerStatuses") or ()),
         *(status.get("initContainerStatuses") or ()),
     ]
-    return any(
-        one.get("name") == container.name and one.get("ready") is True and one.get("restartCount") == restarts
-        for one in told
-    )
+    for one in told:
+        if one.get("name") == container.name and one.get("restartCount") == restarts:
+            was_started, was_ready = one.get("started") is True, one.get("ready") is True
+            return at_first(container.probes, was_started=was_started, was_ready=was_ready)
+    return at_first(container.probes)

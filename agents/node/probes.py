@@ -20,6 +20,8 @@ class Probe:
     timeout_s: float = 1.0
     successes: int = 1
     failures: int = 3
+    grace_s: float | None = None
+    """How long the container may take to end when this probe has failed; None: as long as its Pod says."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,18 @@ NO_PROBES = Probes()
 
 @dataclass(frozen=True)
 class Health:
-    """What is known of one life of a container. `why` tells of the last failure, for people."""
+    """What is known of one life of a container. `failing`: it shall end, within `grace_s` should that be said. `why`
+    tells of the first failure in a row, for people: every other would be news each time."""
 
     started: bool = True
     ready: bool = True
     failing: bool = False
     why: str = ""
+    grace_s: float | None = None
 
 
 WELL = Health()
+BEFORE_POST_START = Health(started=False, ready=False, why="its postStart runs")
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ def _read_probe(item: Object | None, ports: Iterable[Object]) -> Probe | None:
     check = read_check(item, ports)
     if item is None or check is None:
         return None
+    grace_s = item.get("terminationGracePeriodSeconds")
     return Probe(
         check,
         delay_s=float(item.get("initialDelaySeconds") or 0),
@@ -77,12 +83,13 @@ def _read_probe(item: Object | None, ports: Iterable[Object]) -> Probe | None:
         timeout_s=float(item.get("timeoutSeconds") or 1),
         successes=int(item.get("successThreshold") or 1),
         failures=int(item.get("failureThreshold") or 3),
+        grace_s=float(grace_s) if grace_s is not None else None,
     )
 
 
-def at_first(probes: Probes, was_ready: bool) -> Health:
-    """`was_ready`: a former node has said so of this very life, and its word stands until a probe fails."""
-    started = probes.startup is None or was_ready
+def at_first(probes: Probes, *, was_started: bool = False, was_ready: bool = False) -> Health:
+    """What a former node has said of this very life stands until a probe fails."""
+    started = probes.startup is None or was_started
     return Health(started=started, ready=started and (probes.readiness is None or was_ready))
 
 
@@ -96,18 +103,19 @@ def after_startup(probes: Probes, tally: Tally, health: Health, why: str) -> Hea
     assert probe is not None
     if tally.successes >= 1:
         return replace(health, started=True, ready=probes.readiness is None, why="")
-    return replace(health, failing=tally.failures >= probe.failures, why=f"startup probe: {why}")
+    is_failing = tally.failures >= probe.failures
+    return replace(health, failing=is_failing, why=health.why or f"startup probe: {why}", grace_s=probe.grace_s)
 
 
 def after_readiness(probe: Probe, tally: Tally, health: Health, why: str) -> Health:
     if tally.successes >= probe.successes:
         return replace(health, ready=True, why="")
     if tally.failures >= probe.failures:
-        return replace(health, ready=False, why=f"readiness probe: {why}")
+        return replace(health, ready=False, why=health.why or f"readiness probe: {why}")
     return health
 
 
 def after_liveness(probe: Probe, tally: Tally, health: Health, why: str) -> Health:
     if tally.failures >= probe.failures:
-        return replace(health, failing=True, why=f"liveness probe: {why}")
+        return replace(health, failing=True, why=f"liveness probe: {why}", grace_s=probe.grace_s)
     return health

@@ -95,6 +95,13 @@ def signal_group(pid: int, number: signal.Signals) -> None:
         os.killpg(pid, number)
 
 
+def end_orphans(pid: int) -> None:
+    """Kill what is left of the group that `pid` led, when that process is gone: while a group has its number, nobody
+    else is given it. Is there a process of that number, it may be anybody's, and is left alone."""
+    if not psutil.pid_exists(pid):
+        signal_group(pid, signal.SIGKILL)
+
+
 def leaders_of(life: str) -> Iterator[psutil.Process]:
     """Group leaders that carry this life in their environment."""
     return (process for process, found in marked_processes() if found == life and _leads(process))

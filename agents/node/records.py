@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,7 @@ logger = logging.getLogger("matrixinfer.agents.node.records")
 
 LAST_LINE_CHARACTERS = 500
 _TAIL_BYTES = 8192
+_UID = ".uid"
 _decoder = msgspec.json.Decoder(ContainerState)
 _lease_decoder = msgspec.json.Decoder(Lease)
 
@@ -85,13 +87,31 @@ class Records:
         temporary.replace(path)
 
     def forget(self, id: ContainerId) -> None:
-        """The record goes; with the last one of its Pod also the Pod's folder. Logs stay."""
+        """The record goes."""
         self._record(id).unlink(missing_ok=True)
-        folder = self._folder(id.pod)
-        if folder.is_dir() and not any(folder.glob("*.json")):
+
+    def make_room(self, pod: PodId, uid: str) -> None:
+        """A folder for this very Pod: what another one of its name has left is removed."""
+        folder = self._folder(pod)
+        mark = folder / _UID
+        if folder.is_dir() and not (mark.is_file() and mark.read_text() == uid):
             shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.write_text(uid)
+
+    def forget_pod(self, pod: PodId) -> None:
+        """Its folder goes, with the volumes that are as old as the Pod. Logs stay."""
+        shutil.rmtree(self._folder(pod), ignore_errors=True)
+
+    def sweep(self, known: Collection[PodId]) -> None:
+        """Folders of other Pods than these go."""
+        kept = {self._folder(pod) for pod in known}
+        for folder in self._pods.glob("*/*"):
+            if folder.is_dir() and folder not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def working_dir(self, pod: PodId) -> Path:
+        """Raises OSError: a container may have made a file of it."""
         folder = self._folder(pod) / "work"
         folder.mkdir(parents=True, exist_ok=True)
         return folder

@@ -33,8 +33,9 @@ class ContainerState(msgspec.Struct, frozen=True):
     """Everything the node knows of a container; what a record on disk holds.
 
     `life` names this life of the container; with `process` None and no `ending` it is being started. `streak` counts
-    the restarts since it last was healthy. `stop_asked_s` is when its end began, `signalled_s` when its process was
-    asked to end (behind its preStop), `killed_s` when it was killed.
+    the restarts since it last was healthy. `stop_asked_s` is when its end began, and `grace_s` how long that may take;
+    `signalled_s` when its process was asked to end (behind its preStop, by `stop_signal`), `killed_s` when it was
+    killed. `has_post_started`: its postStart has run, which a node that takes it over must not do again.
     """
 
     uid: str
@@ -49,6 +50,8 @@ class ContainerState(msgspec.Struct, frozen=True):
     stop_asked_s: float | None = None
     killed_s: float | None = None
     signalled_s: float | None = None
+    stop_signal: str = "SIGTERM"
+    has_post_started: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -59,14 +62,14 @@ def first_life(uid: str, life: str, grace_s: float, now: float) -> ContainerStat
     return ContainerState(uid=uid, life=life, started_s=now, grace_s=grace_s)
 
 
-def next_life(state: ContainerState, life: str, backoff: Backoff, now: float) -> ContainerState:
+def next_life(state: ContainerState, life: str, grace_s: float, backoff: Backoff, now: float) -> ContainerState:
     """The container is started again: one restart more, and a longer streak unless it had been healthy."""
     ran_s = state.ending.finished_s - state.ending.started_s if state.ending else 0.0
     return ContainerState(
         uid=state.uid,
         life=life,
         started_s=now,
-        grace_s=state.grace_s,
+        grace_s=grace_s,
         previous=state.ending,
         restarts=state.restarts + 1,
         streak=1 if backoff.is_healthy(ran_s) else state.streak + 1,

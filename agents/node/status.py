@@ -48,10 +48,10 @@ def pod_status(
         "hostIP": HOST,
         "podIP": HOST,
         "startTime": before.get("startTime") or timestamp(now),
-        "containerStatuses": [view.of(one, is_ready) for one in pod.containers],
+        "containerStatuses": [view.of(one) for one in pod.containers],
     }
     if pod.init_containers:
-        status["initContainerStatuses"] = [view.of(one, True) for one in pod.init_containers]
+        status["initContainerStatuses"] = [view.of(one) for one in pod.init_containers]
     return status
 
 
@@ -79,13 +79,18 @@ def all_ready(pod: Pod, states: States, seen: Seen) -> bool:
 
 
 def _phase(pod: Pod, states: States, known: list[ContainerState | None]) -> str:
+    """A Pod is at its end when nothing of it runs any more: its sidecars neither."""
+    is_last = not any(
+        state is not None and state.uid == pod.uid and state.is_running
+        for state in (states.get(ContainerId(pod.id, one.name)) for one in pod.init_containers)
+    )
     if failed_init(pod, states) is not None:
-        return "Failed"
+        return "Failed" if is_last else "Pending"
     seen = [(one, state) for one, state in zip(pod.containers, known, strict=True) if state is not None]
     if len(seen) < len(known):
         return "Pending"
     endings = [s.ending for one, s in seen if s.ending is not None and not will_restart(pod, one, s)]
-    if len(endings) < len(seen):
+    if len(endings) < len(seen) or not is_last:
         return "Running"
     return "Succeeded" if all(ending.exit_code == 0 for ending in endings) else "Failed"
 
@@ -125,14 +130,15 @@ class _View:
     backoff: Backoff
     seen: Seen
 
-    def of(self, container: Container, may_be_ready: bool) -> dict[str, Any]:
+    def of(self, container: Container) -> dict[str, Any]:
+        """Its readiness is its own: that of the Pod asks for all of them, and for the agent."""
         state = self.states.get(ContainerId(self.pod.id, container.name))
-        runs = state is not None and state.process is not None
+        runs = state is not None and state.process is not None and state.stop_asked_s is None
         health = self.seen.of(state) if state is not None else WELL
         has_done = container.is_init and state is not None and state.ending is not None and state.ending.exit_code == 0
         return {
             "name": container.name,
-            "ready": has_done or (runs and may_be_ready and health.ready),
+            "ready": has_done or (runs and health.ready),
             "started": runs and health.started,
             "restartCount": state.restarts if state else 0,
             "state": self._state_now(container, state),

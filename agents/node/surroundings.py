@@ -9,8 +9,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Its whole environment, the part of it that the container's `env` says (`told`), its working folder, and how the
-    paths of its volumes are called here (`places`)."""
+    """Its whole environment, what the container's `env` says in the container's own words (`told`), its working folder,
+    and how the paths of its volumes are called here (`places`)."""
 
     environment: Mapping[str, str]
     folder: Path

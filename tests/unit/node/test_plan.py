@@ -67,7 +67,7 @@ def test_a_restart_waits_longer_after_each_failure() -> None:
         while not decide(POD, state, NOW + wait_s):
             wait_s += 0.5
         waits.append(wait_s)
-        state = ended(next_life(state, "again", BACKOFF, NOW), 1, NOW)
+        state = ended(next_life(state, "again", 30.0, BACKOFF, NOW), 1, NOW)
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
 
@@ -76,7 +76,7 @@ def test_a_healthy_run_makes_the_wait_short_again() -> None:
     state = ended(tired, 1, NOW)
     assert decide(POD, state, NOW + 0.9) == []
     assert decide(POD, state, NOW + 1.0) == [Start(MAIN)]
-    assert next_life(state, "again", BACKOFF, NOW + 1.0).streak == 1
+    assert next_life(state, "again", 30.0, BACKOFF, NOW + 1.0).streak == 1
 
 
 def test_what_cannot_be_started_is_tried_again_later() -> None:
@@ -109,11 +109,23 @@ def test_a_new_pod_of_the_same_name_starts_after_the_old_one_has_ended() -> None
 
 
 def test_the_nodes_exit_gives_no_container_longer_than_its_limit() -> None:
-    asked = replace_state(running(), stop_asked_s=NOW, signalled_s=NOW)
-    assert plan_exit({MAIN: running()}, 3.0, NOW) == [Ask(MAIN, 3.0)]
-    assert plan_exit({MAIN: asked}, 3.0, NOW + 2.9) == []
-    assert plan_exit({MAIN: asked}, 3.0, NOW + 3.0) == [Kill(MAIN)]
-    assert plan_exit({MAIN: ended(running(), 0, NOW)}, 3.0, NOW) == []
+    pods, asked = {POD.id: POD}, replace_state(running(), stop_asked_s=NOW, signalled_s=NOW)
+    assert plan_exit(pods, {MAIN: running()}, 3.0, NOW) == [Ask(MAIN, 3.0)]
+    assert plan_exit({}, {MAIN: running()}, 3.0, NOW) == [Ask(MAIN, 3.0)], "though nobody knows its Pod"
+    assert plan_exit(pods, {MAIN: asked}, 3.0, NOW + 2.9) == []
+    assert plan_exit(pods, {MAIN: asked}, 3.0, NOW + 3.0) == [Kill(MAIN)]
+    assert plan_exit(pods, {MAIN: ended(running(), 0, NOW)}, 3.0, NOW) == []
+
+
+def test_what_is_known_of_a_pod_stays_until_nothing_of_it_runs_and_its_namesake_waits_as_long() -> None:
+    other = ContainerId(POD.id, "other")
+    states = {MAIN: ended(running(uid="u0"), 0, NOW), other: replace_state(running(uid="u0"), stop_asked_s=NOW)}
+    namesake = replace(POD, containers=(*POD.containers, Container("new", ("run",))))
+    for pods in ({}, {POD.id: replace(POD, uid="u0", is_deleting=True)}, {POD.id: namesake}):
+        signals = plan(pods, states, BACKOFF, NOW + 1.0)
+        assert not any(isinstance(one, Forget | Start | Remove) for one in signals)
+    states[other] = ended(states[other], -15, NOW)
+    assert plan({POD.id: namesake}, states, BACKOFF, NOW + 1.0) == [Forget(MAIN), Forget(other)]
 
 
 @st.composite
@@ -139,7 +151,7 @@ def test_acting_on_the_plan_settles_with_exactly_the_wanted_containers(
     world: tuple[dict[PodId, Pod], dict[ContainerId, ContainerState]],
 ) -> None:
     pods, states = world
-    for _ in range(4):
+    for _ in range(6):
         for action in plan(pods, states, BACKOFF, NOW):
             act(action, pods, states)
     assert plan(pods, states, BACKOFF, NOW) == []

@@ -60,7 +60,7 @@ def test_env_takes_values_and_fields_of_the_pod(pod_document, machine: Machine) 
     document = pod_document("p7", env=env)
     document["metadata"]["labels"]["matrixinfer.ai/model"] = "smollm2"
     pod = read_pod(document)
-    given = environment(machine, told_environment(pod, pod.containers[0], machine, {}), "life")
+    given = environment(machine, told_environment(pod, pod.containers[0], machine), {}, "life")
     assert [given[name] for name in ("PLAIN", "NAME", "NAMESPACE", "NODE", "MODEL")] == [
         "1",
         "p7",
@@ -75,7 +75,7 @@ def test_an_unknown_field_is_refused(pod_document, machine: Machine) -> None:
     env = ({"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "spec.secret"}}},)
     pod = read_pod(pod_document("p", env=env))
     with pytest.raises(BadConfiguration, match=r"spec\.secret"):
-        told_environment(pod, pod.containers[0], machine, {})
+        told_environment(pod, pod.containers[0], machine)
 
 
 def test_containers_get_the_agents_bus_and_nothing_of_the_nodes_own(pod_document) -> None:
@@ -95,7 +95,7 @@ def test_containers_get_the_agents_bus_and_nothing_of_the_nodes_own(pod_document
         "mi",
     )
     pod = read_pod(pod_document())
-    given = environment(node, told_environment(pod, pod.containers[0], node, {}), "life")
+    given = environment(node, told_environment(pod, pod.containers[0], node), {}, "life")
     assert given == {
         "PATH": "/opt/python/bin:/bin",
         "HOME": "/h",

@@ -7,7 +7,19 @@ from dataclasses import replace
 import pytest
 
 from matrixinfer.agents.node.backoff import Backoff
-from matrixinfer.agents.node.plan import NOTHING_SEEN, Action, Ask, Forget, Kill, Remove, Seen, Start, Term, plan
+from matrixinfer.agents.node.plan import (
+    NOTHING_SEEN,
+    Action,
+    Ask,
+    Forget,
+    Kill,
+    Remove,
+    Seen,
+    Start,
+    Term,
+    plan,
+    plan_exit,
+)
 from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
 from matrixinfer.agents.node.probes import Health
 from matrixinfer.agents.node.states import ContainerState, Process, ended, first_life, replace_state
@@ -80,6 +92,9 @@ def test_when_an_init_container_has_failed_for_good_its_sidecars_go():
     pod = replace(POD, restart_policy="Never")
     states = {FIRST: done(), SIDECAR: running(), SECOND: done(1)}
     assert decide(states, pod) == [Ask(id_of(SIDECAR), pod.grace_s)]
+    assert phase(states, pod) == "Pending", "the end is told when nothing runs any more"
+    states[SIDECAR] = ended(asked_to_end(), -15, NOW)
+    assert decide(states, pod) == []
     assert phase(states, pod) == "Failed"
 
 
@@ -92,7 +107,10 @@ def test_a_sidecar_is_started_again_whatever_the_policy_and_goes_when_the_others
     before = {FIRST: done(), SECOND: done()}
     assert decide(before | {SIDECAR: done(0), MAIN: running()}, pod) == [Start(id_of(SIDECAR))]
     assert decide(before | {SIDECAR: running(), MAIN: done(0)}, pod) == [Ask(id_of(SIDECAR), pod.grace_s)]
-    assert phase(before | {SIDECAR: running(), MAIN: done(0)}, pod) == "Succeeded"
+    assert phase(before | {SIDECAR: running(), MAIN: done(0)}, pod) == "Running"
+    over = before | {SIDECAR: ended(asked_to_end(), -15, NOW), MAIN: done(0)}
+    assert decide(over, pod) == []
+    assert phase(over, pod) == "Succeeded"
 
 
 def test_a_deleted_pod_ends_its_sidecars_last():
@@ -107,10 +125,40 @@ def test_a_container_whose_probe_failed_is_ended_and_then_started_again():
     pod = Pod(POD.id, "u1", (MAIN,), grace_s=5.0)
     failing = Seen({"life": Health(failing=True)})
     assert decide({MAIN: running()}, pod, failing) == [Ask(id_of(MAIN), 5.0)]
-    asked = asked_to_end()
+    asked = replace_state(asked_to_end(), grace_s=5.0)
     assert decide({MAIN: asked}, pod) == []  # its probes are over, and it still goes
     assert decide({MAIN: asked}, pod, now=NOW + 5.0) == [Kill(id_of(MAIN))]
     assert decide({MAIN: ended(asked, -9, NOW)}, pod, now=NOW + 1.0) == [Start(id_of(MAIN))]
+
+
+def test_a_probe_may_say_how_long_the_container_that_it_ends_may_take():
+    pod = Pod(POD.id, "u1", (MAIN,), grace_s=5.0)
+    failing = Seen({"life": Health(failing=True, grace_s=1.0)})
+    assert decide({MAIN: running()}, pod, failing) == [Ask(id_of(MAIN), 1.0)]
+    assert decide({MAIN: replace_state(asked_to_end(), grace_s=1.0)}, pod, now=NOW + 1.0) == [Kill(id_of(MAIN))]
+
+
+LATER = Container("later", ("run",), is_init=True, is_sidecar=True)
+
+
+def test_sidecars_go_in_reverse_order_within_the_time_of_their_pod():
+    pod = replace(POD, init_containers=(SIDECAR, LATER), is_deleting=True, grace_s=5.0)
+    ending = replace_state(asked_to_end(), grace_s=5.0)
+    gone = ended(ending, -15, NOW + 4.0)
+    states = {SIDECAR: running("s"), LATER: running("l"), MAIN: gone}
+    assert decide(states, pod, now=NOW + 4.0) == [Ask(id_of(LATER), 5.0)]
+    states[LATER] = replace_state(running("l", stop_asked_s=NOW + 4.0), signalled_s=NOW + 4.0, grace_s=5.0)
+    assert decide(states, pod, now=NOW + 5.9) == [], "the Pod's time is over, and it has its two seconds"
+    assert decide(states, pod, now=NOW + 6.0) == [Kill(id_of(LATER))]
+    states[LATER] = ended(states[LATER], -9, NOW + 6.0)
+    assert decide(states, pod, now=NOW + 6.0) == [Ask(id_of(SIDECAR), 5.0)]
+
+
+def test_a_node_that_stops_ends_sidecars_last_too():
+    known = {id_of(SIDECAR): running("s"), id_of(MAIN): running()}
+    assert plan_exit({POD.id: POD}, known, 3.0, NOW) == [Ask(id_of(MAIN), 3.0)]
+    known[id_of(MAIN)] = ended(asked_to_end(), -15, NOW + 1.0)
+    assert plan_exit({POD.id: POD}, known, 3.0, NOW + 1.0) == [Ask(id_of(SIDECAR), 3.0)]
 
 
 def test_what_runs_before_a_stop_is_waited_for_within_the_grace():
@@ -128,6 +176,8 @@ def test_a_pod_is_ready_when_every_container_is_by_its_probe():
     assert all_ready(pod, states, Seen())
     unready = Seen({"life": Health(ready=False, why="readiness probe: no answer")})
     assert not all_ready(pod, states, unready)
+    told = pod_status(pod, states, False, BACKOFF, NOW)
+    assert told["containerStatuses"][0]["ready"] is True, "its own, though the pod's agent is silent"
     told = pod_status(pod, states, False, BACKOFF, NOW, seen=unready)
     (ready,) = [one for one in told["conditions"] if one["type"] == "Ready"]
     assert ready["message"] == "readiness probe: no answer"
