@@ -74,7 +74,7 @@ class Keeper:
                 continue
             process = self._processes.adopt(state.process, state.life)
             if process is None and state.process is not None:
-                end_orphans(state.process.pid)
+                end_orphans(state.process)
             found = replace_state(state, process=process) if process else ended(state, None, now)
             self._set(id, found)
             logger.info("container %s: %s", id, f"adopted process {process.pid}" if process else "ended meanwhile")

@@ -169,13 +169,16 @@ def _wanted(pod: Pod, states: States) -> Iterator[tuple[ContainerId, Container]]
     """When all that the Pod is for has ended, its sidecars are not wanted any more."""
     if pod.is_deleting:
         return
-    is_over = _has_ended(pod, states) or failed_init(pod, states) is not None
+    has_ended = is_over(pod, states)
     for one in pod.all_containers:
-        if not (is_over and one.is_sidecar):
+        if not (has_ended and one.is_sidecar):
             yield ContainerId(pod.id, one.name), one
 
 
-def _has_ended(pod: Pod, states: States) -> bool:
+def is_over(pod: Pod, states: States) -> bool:
+    """What the Pod is for has ended for good, or will never begin. Its sidecars may still run."""
+    if failed_init(pod, states) is not None:
+        return True
     for one in pod.containers:
         state = states.get(ContainerId(pod.id, one.name))
         if state is None or state.uid != pod.uid or state.ending is None or will_restart(pod, one, state):

@@ -95,11 +95,12 @@ def signal_group(pid: int, number: signal.Signals) -> None:
         os.killpg(pid, number)
 
 
-def end_orphans(pid: int) -> None:
-    """Kill what is left of the group that `pid` led, when that process is gone: while a group has its number, nobody
-    else is given it. Is there a process of that number, it may be anybody's, and is left alone."""
-    if not psutil.pid_exists(pid):
-        signal_group(pid, signal.SIGKILL)
+def end_orphans(process: Process) -> None:
+    """Kill what is left of the group that it led, now that it is dead: while a group has its number, nobody else is
+    given it. Another process of that number has a group of its own, which is left alone."""
+    found = _of_pid(process.pid)
+    if found is None or abs(found.create_time() - process.created_s) < _CLOCK_SLACK_S:
+        signal_group(process.pid, signal.SIGKILL)
 
 
 def leaders_of(life: str) -> Iterator[psutil.Process]:

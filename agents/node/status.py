@@ -15,6 +15,7 @@ from matrixinfer.agents.node.plan import (
     container_ids,
     failed_init,
     is_initialized,
+    is_over,
     restart_due_s,
     will_restart,
 )
@@ -150,7 +151,8 @@ class _View:
             return {"waiting": {"reason": "PodInitializing" if self.pod.init_containers else "ContainerCreating"}}
         if state.ending is None:
             return {"running": {"startedAt": timestamp(state.started_s)}}
-        if self.pod.is_deleting or not will_restart(self.pod, container, state):
+        is_last = container.is_sidecar and is_over(self.pod, self.states)
+        if self.pod.is_deleting or is_last or not will_restart(self.pod, container, state):
             return {"terminated": _terminated(state.ending)}
         return {"waiting": _waiting(state, state.ending, self.backoff)}
 
