@@ -12,8 +12,11 @@ from matrixinfer.agents.weights.errors import BadAddress, NotFound
 
 async def fetch(uri: str, cache_dir: Path, progress: Callable[[int, int], None]) -> Path:
     """The path itself, once it is known to exist; the cache has no part in it."""
-    path = _path(uri)
-    size_bytes = await asyncio.to_thread(_size, path)
+    try:
+        path = _path(uri)
+        size_bytes = await asyncio.to_thread(_size, path)
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a home that nobody has, a NUL, half an IPv6 host
+        raise BadAddress(f"weights {uri!r}: {error}") from error
     if size_bytes is None:
         raise NotFound(f"weights {uri!r}: there is no file or folder at {path}; check the path on this machine")
     progress(size_bytes, size_bytes)

@@ -122,6 +122,9 @@ class Adapters:
         except (WeightsError, EngineError) as error:
             log.error("adapter %s is not loaded, and is tried again: %s", name, error)
             return
+        except Exception:  # the adapter's defect, or ours: the pod goes on with what it has
+            log.exception("adapter %s is not loaded, and is tried again", name)
+            return
         self._loaded[name] = url
         log.info("adapter %s is loaded from %s", name, url)
         await self._on_change()

@@ -9,12 +9,16 @@ from pydantic import Field
 
 from matrixinfer.handlers.api.kubernetes import IntOrText, Passed
 from matrixinfer.handlers.api.meta import DnsLabel, Flag, Part, Whole
-from matrixinfer.handlers.api.patterns import FIELD_PATH, FOR_A_PROCESS, VARIABLE
+from matrixinfer.handlers.api.patterns import FIELD_PATH, FOR_A_PROCESS, PATH_BELOW, VARIABLE
 from matrixinfer.handlers.api.quantities import Quantity
 
 ProcessText = Annotated[str, Field(pattern=FOR_A_PROCESS)]
 """A word of a command line, a value of the environment, a folder."""
-Seconds = Annotated[Whole, Field(ge=1)]
+MOST = 2**31 - 1
+"""Kubernetes' numbers of seconds and of times have 32 bits."""
+Seconds = Annotated[Whole, Field(ge=1, le=MOST)]
+Times = Annotated[Whole, Field(ge=1, le=MOST)]
+Below = Annotated[str, Field(pattern=PATH_BELOW)]
 
 
 class FieldSelector(Part):
@@ -41,15 +45,16 @@ class EnvVar(Part):
 class VolumeMount(Part):
     name: DnsLabel
     mount_path: Annotated[ProcessText, Field(min_length=1)]
-    sub_path: ProcessText = ""
-    sub_path_expr: ProcessText = ""
+    sub_path: Below = ""
+    sub_path_expr: Below = ""
+    """With references to the environment: `$(NAME)`."""
     read_only: Flag = False
     recursive_read_only: str = ""
     mount_propagation: str = ""
 
 
 class ExecAction(Part):
-    command: tuple[ProcessText, ...] = ()
+    command: Annotated[tuple[ProcessText, ...], Field(min_length=1)]
 
 
 class HttpHeader(Part):
@@ -76,7 +81,7 @@ class GrpcAction(Part):
 
 
 class SleepAction(Part):
-    seconds: Annotated[Whole, Field(ge=0)]
+    seconds: Annotated[Whole, Field(ge=0, le=MOST)]
 
 
 class Probe(Part):
@@ -86,12 +91,13 @@ class Probe(Part):
     http_get: HttpGetAction | None = None
     tcp_socket: TcpSocketAction | None = None
     grpc: GrpcAction | None = None
-    initial_delay_seconds: Annotated[Whole, Field(ge=0)] = 0
+    initial_delay_seconds: Annotated[Whole, Field(ge=0, le=MOST)] = 0
     period_seconds: Seconds = 10
     timeout_seconds: Seconds = 1
-    success_threshold: Annotated[Whole, Field(ge=1)] = 1
-    failure_threshold: Annotated[Whole, Field(ge=1)] = 3
-    termination_grace_period_seconds: Annotated[Whole, Field(ge=1)] | None = None
+    success_threshold: Times = 1
+    failure_threshold: Times = 3
+    termination_grace_period_seconds: Seconds | None = None
+    """Instead of the Pod's, where this probe has failed."""
 
 
 class LifecycleHandler(Part):
@@ -106,6 +112,7 @@ class Lifecycle(Part):
     pre_stop: LifecycleHandler | None = None
     """Ends before the container is asked to stop; its time is part of the Pod's grace period."""
     stop_signal: str = ""
+    """Asks it to stop; empty: SIGTERM."""
 
 
 class ContainerPort(Part):

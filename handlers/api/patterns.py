@@ -25,6 +25,8 @@ FIELD_PATH = (
     r"spec\.(nodeName|serviceAccountName)|status\.(hostIP|podIP)s?)$"
 )
 FOR_A_PROCESS = r"^[^\x00]*$"
+_STEP = r"([^./\x00][^/\x00]*|\.([^./\x00][^/\x00]*)?|\.\.[^/\x00]+)"
+PATH_BELOW = rf"^({_STEP}(/+{_STEP})*/*)?$"
 
 MEANINGS = {
     DNS_LABEL: "expected lower case letters, digits and '-', beginning and ending with a letter or digit",
@@ -46,5 +48,6 @@ MEANINGS = {
     VARIABLE: "expected printable characters of ASCII without '='",
     FIELD_PATH: "expected metadata.name, metadata.namespace, metadata.uid, metadata.labels['…'], "
     "metadata.annotations['…'], spec.nodeName, spec.serviceAccountName, status.hostIP or status.podIP",
+    PATH_BELOW: "expected a path below the volume: not from the root on, and without '..'",
     FOR_A_PROCESS: "expected text without the character NUL: no process can be given one",
 }

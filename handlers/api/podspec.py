@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from matrixinfer.handlers.api.container import Container, ProcessText
+from matrixinfer.handlers.api.container import MOST, Container, ProcessText, Seconds
 from matrixinfer.handlers.api.kubernetes import IntOrText, Passed
-from matrixinfer.handlers.api.meta import DnsLabel, Flag, Part, Whole
+from matrixinfer.handlers.api.meta import DnsLabel, DnsName, Flag, Part, Whole
 from matrixinfer.handlers.api.spread import TopologySpreadConstraint
 
 
@@ -27,12 +27,12 @@ class HostPath(Part):
 
 
 class PersistentVolumeClaim(Part):
-    claim_name: Annotated[str, Field(min_length=1)]
+    claim_name: DnsName
     read_only: Flag = False
 
 
 class Volume(Part):
-    """One source. A node that runs processes knows `emptyDir` and `hostPath`."""
+    """One source. A node that runs processes knows `emptyDir`, `hostPath` and `persistentVolumeClaim`."""
 
     name: DnsLabel
     empty_dir: EmptyDir | None = None
@@ -66,9 +66,9 @@ class PodSpec(Part):
     """Run to their end, one after the other, before the containers start."""
     volumes: tuple[Volume, ...] = ()
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
-    termination_grace_period_seconds: Annotated[Whole, Field(ge=0)] = 30
+    termination_grace_period_seconds: Annotated[Whole, Field(ge=0, le=MOST)] = 30
     """Seconds between the request to stop and the end by force."""
-    active_deadline_seconds: Annotated[Whole, Field(ge=1)] | None = None
+    active_deadline_seconds: Seconds | None = None
     node_name: str | None = None
     """Who runs it; set by the node or by Kubernetes' scheduler, never by us."""
 

@@ -44,6 +44,7 @@ class Pod:
         self.bus = self.broker.connect()
         self.engine = engine
         self.unreachable: set[str] = set()
+        self.defects: set[str] = set()
         self.fetched: list[str] = []
         self.told = 0
         self.adapters = Adapters(self.bus, ME, engine, self.fetch, self.tell)
@@ -52,6 +53,8 @@ class Pod:
         self.fetched.append(url)
         if url in self.unreachable:
             raise DownloadFailed(f"{url}: no route")
+        if url in self.defects:
+            raise RuntimeError(url)
         return Path("/cache") / url.rpartition("/")[2]
 
     async def tell(self) -> None:
@@ -117,6 +120,15 @@ async def test_one_that_cannot_be_had_keeps_no_other_from_it_and_is_tried_again(
         return set(engine.has) == {"two", "lost", "big"}
 
     await eventually(all_loaded)
+
+
+async def test_a_defect_on_the_way_of_one_keeps_no_other_from_it(pod, engine):
+    pod.defects.add("file:///odd")
+    await pod.want(odd="file:///odd", good="file:///good")
+    await eventually(lambda: engine.has == {"good": "/cache/good"})
+    pod.defects.clear()
+    await pod.want(odd="file:///odd", good="file:///good", more="file:///more")
+    await eventually(lambda: engine.has.keys() == {"odd", "good", "more"})
 
 
 async def test_a_pod_hears_of_its_own_adapters_only(pod, engine):
