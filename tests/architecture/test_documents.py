@@ -27,7 +27,15 @@ def commands(text: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in [*lines, *IN_TEXT.findall(ANY_FENCE.sub("", text))]]
 
 
-ALL_COMMANDS = [words for path in DOCUMENTS for words in commands(path.read_text()) if words]
+def commands_of_example(text: str) -> list[list[str]]:
+    """Those in its comments, each in a line of its own."""
+    return [shlex.split(line) for line in re.findall(r"^# +(matrixinfer .*)", text, re.MULTILINE)]
+
+
+ALL_COMMANDS = [
+    *(words for path in DOCUMENTS for words in commands(path.read_text()) if words),
+    *(words for path in EXAMPLES for words in commands_of_example(path.read_text())),
+]
 OURS = sorted({tuple(words[1:]) for words in ALL_COMMANDS if words[0].endswith("matrixinfer")})
 
 
