@@ -87,7 +87,8 @@ def _accepted(
 
 def _taken(binding: AutoScalingPolicyBinding, others: Iterable[AutoScalingPolicyBinding]) -> str:
     """What older bindings scale of it, and the oldest of them."""
-    rivals = [other for other in others if other.age_order < binding.age_order and _shared(binding, other)]
+    older = [one for one in others if one.age_order < binding.age_order and not one.is_terminating]
+    rivals = [other for other in older if _shared(binding, other)]
     if not rivals:
         return ""
     oldest = min(rivals, key=lambda other: other.age_order)

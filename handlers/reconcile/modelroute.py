@@ -30,7 +30,8 @@ def decide(
 ) -> Plan:
     """`others`: the other routes of all namespaces, for clients name a model without one. `servers`: the ModelServers
     of the route's namespace by name. `serving`: the entry that this route has in SERVING now, if any."""
-    winners = [other for other in others if other.age_order < route.age_order and other.names & route.names]
+    older = [one for one in others if one.age_order < route.age_order and not one.is_terminating]
+    winners = [other for other in older if other.names & route.names]
     wanted: dict[str, Contract] = {}
     if not winners:
         wanted[route_key(route.metadata.namespace, route.metadata.name)] = compiled(route, servers)

@@ -79,6 +79,11 @@ class World:
     def remove(self, kind: type[Resource], name: str, namespace: str = "default") -> None:
         self._delete((kind.__name__, namespace, name))
 
+    def mark_deleted(self, kind: type[Resource], name: str, namespace: str = "default") -> None:
+        """It stays: somebody's finalizer keeps it."""
+        key = (kind.__name__, namespace, name)
+        self._objects[key] = merge.marked_deleted(self._objects[key], now=self.now)
+
     # -- what the world looks like
     def all(self, kind: type[R]) -> list[R]:
         return [self._read(kind, body) for key, body in sorted(self._objects.items()) if key[0] == kind.__name__]

@@ -188,6 +188,13 @@ def test_the_older_of_two_bindings_of_a_target_wins_and_its_end_makes_way():
     assert told(world, "Accepted", "a")[0] == "True"
 
 
+def test_a_binding_that_is_on_its_way_out_holds_no_target():
+    world = world_of(infer(), policy(), scaling("z"), scaling("a"))
+    world.mark_deleted(AutoScalingPolicyBinding, "z")
+    world.settle()
+    assert told(world, "Accepted", "a")[0] == "True"
+
+
 def test_groups_and_roles_of_one_modelinfer_belong_to_one_binding_and_different_roles_may_belong_to_two():
     both = infer(prefill=1, decode=1)
     of_groups = world_of(both, policy(), split("first"), scaling("second"))

@@ -156,6 +156,16 @@ def test_the_oldest_of_two_routes_for_a_name_wins_and_its_end_makes_way(world):
     assert condition(world, ModelRoute, "a", "Accepted").status == "True"
 
 
+def test_a_route_that_is_on_its_way_out_holds_no_name(world):
+    world.write(route("b"))
+    world.now += 1
+    world.write(route("a"))
+    world.mark_deleted(ModelRoute, "b")
+    world.settle()
+    assert world.route("a") is not None
+    assert condition(world, ModelRoute, "a", "Accepted").status == "True"
+
+
 def test_an_adapter_name_is_a_name_too(world):
     world.write(route("b", model="base", more="loraAdapters: [poet]"))
     world.now += 1
