@@ -15,6 +15,7 @@ import weakref
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -69,6 +70,7 @@ class Connection:
             if not kubeconfig and not context and _is_in_a_cluster():
                 config.load_incluster_config(client_configuration=configuration)
             else:
+                _check_exists(kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION)
                 await config.load_kube_config(
                     config_file=kubeconfig or None,
                     context=context or None,
@@ -208,6 +210,12 @@ def _kept_alive_socket(address: tuple[Any, ...]) -> socket.socket:
         if hasattr(socket, option):
             made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     return made
+
+
+def _check_exists(kubeconfig: str) -> None:
+    """The library says of no file that it lacks a context. Several are joined as in a search path."""
+    if not any(Path(file).expanduser().exists() for file in kubeconfig.split(os.pathsep)):
+        raise FileNotFoundError(f"there is no file {kubeconfig}")
 
 
 def _is_in_a_cluster() -> bool:

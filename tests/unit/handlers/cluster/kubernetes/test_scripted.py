@@ -228,5 +228,5 @@ def test_a_process_that_is_not_told_to_use_kubernetes_does_not_import_its_client
 
 
 async def test_a_kubeconfig_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(Misconfigured, match="no way to a Kubernetes cluster"):
+    with pytest.raises(Misconfigured, match="no way to a Kubernetes cluster: there is no file"):
         await KubernetesCluster.open(SystemClock(), kubeconfig=str(tmp_path / "none"))
