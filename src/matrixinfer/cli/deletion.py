@@ -10,8 +10,9 @@ from typing import Any
 import typer
 
 from matrixinfer.cli.clusters import Objects, Where, objects_of
-from matrixinfer.cli.description import CHILDREN, belonging
+from matrixinfer.cli.description import belonging
 from matrixinfer.cli.errors import CliError
+from matrixinfer.cli.family import possible_family
 
 Manifest = Mapping[str, Any]
 
@@ -38,8 +39,7 @@ async def _members(client: Objects, kind: str, namespace: str, name: str) -> lis
     manifest = await client.get(kind, namespace, name)
     if manifest is None:
         return []
-    family: list[Manifest] = [one for each in CHILDREN for one in await client.list(each, namespace)]
-    return [manifest, *belonging(manifest, family)]
+    return [manifest, *belonging(manifest, await possible_family(client, namespace))]
 
 
 async def _all_gone(client: Objects, going: list[Manifest], wait_s: float) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from matrixinfer.cli.clusters import Objects, Where, objects_of, on_a_cluster
+from matrixinfer.cli.clusters import Where, objects_of, on_a_cluster
 from matrixinfer.cli.errors import CliError
 from matrixinfer.cli.objects import PANEL, NamespaceOption
 
@@ -36,24 +36,13 @@ def describe(
 
 async def _describe(kind: str, name: str, namespace: str, where: Where) -> str:
     from matrixinfer.bus.clock import SystemClock
-    from matrixinfer.cli.description import CHILDREN, described
+    from matrixinfer.cli.description import described
+    from matrixinfer.cli.family import possible_family
 
     async with objects_of(where) as client:
         manifest = await client.get(kind, namespace, name)
         if manifest is None:
             raise CliError(f"there is no {kind} {name!r} in namespace {namespace!r}")
-        family = [one for each in CHILDREN for one in await _listed(client, each, namespace)]
+        family = await possible_family(client, namespace)
         events = await client.list("Event", namespace)
         return described(manifest, family, events, SystemClock().now())
-
-
-async def _listed(client: Objects, kind: str, namespace: str) -> list[dict[str, Any]]:
-    """None of a kind that the cluster does not have."""
-    from matrixinfer.bus.cluster_client import Refused
-
-    try:
-        return await client.list(kind, namespace)
-    except Refused as refused:
-        if refused.code != "not_found":
-            raise
-        return []
