@@ -39,7 +39,10 @@ CRD_SERVER = "apiextensions-apiserver"
 START_S = 120.0
 GROUP, VERSION = "matrixinfer.ai", "v1alpha1"
 SERVED = f"/apis/{GROUP}/{VERSION}/models"
-CONTROLLERS = "*,-nodeipam,-nodelifecycle,-cloud-node-lifecycle,-route,-service,-persistentvolume-binder,-attachdetach"
+CONTROLLERS = (
+    "*,-nodeipam,-nodelifecycle,-cloud-node-lifecycle,-route,-service,-persistentvolume-binder,-attachdetach,-podgc"
+)
+"""Without those that ask for machines: there is no Node, so that `podgc` would delete every Pod now and then."""
 NAMESPACES = ("default", "one", "two")
 RESOURCES = "customresourcedefinitions"
 Body = dict[str, Any]

@@ -164,7 +164,8 @@ async def test_a_broken_tokenizer_is_told_once_and_tried_again(caplog: pytest.Lo
         "ns/ms: prompts travel in byte blocks: /models/m cannot be read"
     ]
     broken = False
-    await eventually(lambda: tried(len(tries) + 1))
+    tries_before = len(tries)
+    await eventually(lambda: tried(tries_before + 1))
     await site.loaded()
     assert (await site.measure("hello")).tokenized
     assert site.is_loaded() == 1.0
