@@ -164,6 +164,57 @@ async def test_a_volume_is_as_old_as_its_pod(world):
         await eventually(lambda: starts() == [], timeout_s=2.0)
 
 
+async def test_a_volume_goes_with_a_pod_that_was_deleted_while_no_node_was_here(world):
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/data"}]}
+    main = shell("main", "echo x > /data/there; exec sleep 60", **mount)
+
+    def volumes() -> list[Path]:
+        return list(world.settings.data_dir.glob("pods/*/*/volumes/v/there"))
+
+    async def is_gone() -> bool:
+        return await world.pod() is None
+
+    async with world.node():
+        await world.put(pod(main, volumes=[{"name": "v", "emptyDir": {}}]))
+        await eventually(volumes)
+    await world.mark_deleted()
+    async with world.node():
+        await eventually(is_gone)
+        assert not volumes()
+
+
+async def test_what_had_ended_before_the_node_stopped_has_ended_for_the_next_one(world, tmp_path):
+    """The node's stop ends what runs; what its probe ended for good, or went with its Pod's end, is over."""
+    starts, died = tmp_path / "starts", {"livenessProbe": run("exit 1", periodSeconds=0.02, failureThreshold=1)}
+    beside = shell("beside", "exec sleep 60", restartPolicy="Always")
+    main = shell("main", f"echo x >> {starts}; exec sleep 60", **died)
+
+    async def is_over() -> bool:
+        return await phase(world) == "Failed"
+
+    async with world.node():
+        await world.put(pod(main, init=(beside,), restartPolicy="Never"))
+        await eventually(is_over)
+        before = ((await world.pod()) or {})["status"]
+    async with world.node():
+        await asyncio.sleep(QUIET_S)
+        assert lines(starts) == 1
+        assert ((await world.pod()) or {})["status"] == before
+
+
+async def test_a_first_life_is_not_believed_what_was_told_of_another(world):
+    """A stop that could not be reported leaves behind that all was well."""
+    told = {"name": "main", "ready": True, "started": True, "restartCount": 0}
+    told["state"] = {"running": {"startedAt": "2020-01-01T00:00:00Z"}}
+    never = run("exit 1", periodSeconds=0.05, failureThreshold=999)
+    async with world.node():
+        body = pod(shell("main", "sleep 60", startupProbe=never))
+        await world.put(body | {"status": {"containerStatuses": [told]}})
+        await eventually(lambda: pids_in(world.settings.data_dir))
+        await asyncio.sleep(QUIET_S)
+        assert not await world.ready()
+
+
 async def test_what_a_dead_container_left_behind_is_ended_by_the_next_node(world, tmp_path):
     """Its environment is no mark any more; its group is."""
     left = tmp_path / "left"
