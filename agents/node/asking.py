@@ -88,20 +88,18 @@ async def _run(check: Exec, around: Surroundings) -> str:
 
 
 async def _ended(argv: list[str], around: Surroundings, sink: int) -> int:
-    """The exit code. `sink`, for its output, is closed here."""
+    """The exit code. `sink`, for its output, is closed here. A cancellation does not reach the beginning: asyncio would
+    end the child alone, and nothing that it has begun by then."""
     beginning = asyncio.create_task(_begin(argv, around, sink))
     try:
         child = await asyncio.shield(beginning)
-    except asyncio.CancelledError:  # asyncio would end the child alone, and nothing that it has begun by now
-        beginning.add_done_callback(_end_at_once)
-        await asyncio.wait([beginning])
-        raise
-    try:
         return await child.wait()
     finally:
-        signal_group(child.pid, signal.SIGKILL)  # also what it has left behind
-        with suppress(ProcessLookupError):
-            await child.wait()
+        beginning.add_done_callback(_end_group)  # also what it has left behind, and whoever is in a hurry here
+        await asyncio.wait([beginning])
+        if beginning.exception() is None:
+            with suppress(ProcessLookupError):
+                await beginning.result().wait()
 
 
 async def _begin(argv: list[str], around: Surroundings, sink: int) -> asyncio.subprocess.Process:
@@ -119,6 +117,6 @@ async def _begin(argv: list[str], around: Surroundings, sink: int) -> asyncio.su
         os.close(sink)
 
 
-def _end_at_once(beginning: asyncio.Task[asyncio.subprocess.Process]) -> None:
+def _end_group(beginning: asyncio.Task[asyncio.subprocess.Process]) -> None:
     if not beginning.cancelled() and beginning.exception() is None:
         signal_group(beginning.result().pid, signal.SIGKILL)

@@ -53,6 +53,7 @@ class Prober:
         self._health: dict[str, Health] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stops: dict[str, asyncio.Task[None]] = {}
+        self._left: set[asyncio.Task[None]] = set()
 
     def seen(self) -> Seen:
         return Seen(dict(self._health), frozenset(life for life, task in self._stops.items() if not task.done()))
@@ -70,11 +71,11 @@ class Prober:
                 if state.life not in self._tasks and (one.probes or one.post_start):
                     self._begin(pod, one, state)
         for life in self._tasks.keys() - probed:
-            self._tasks.pop(life).cancel()
+            self._leave(self._tasks.pop(life))
             self._health.pop(life, None)
         alive = {state.life for state in states.values() if state.process is not None}
         for life in self._stops.keys() - alive:
-            self._stops.pop(life).cancel()
+            self._leave(self._stops.pop(life))
 
     def stop(self, pod: Pod, container: Container, life: str) -> bool:
         """Run its preStop; False when there is none."""
@@ -91,6 +92,14 @@ class Prober:
 
     async def close(self) -> None:
         await end([*self._tasks.values(), *self._stops.values()])
+        if self._left:
+            await asyncio.wait(self._left)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        """It still has to end what it has begun, which the node's own end waits for."""
+        task.cancel()
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
 
     async def _stop(self, pod: Pod, container: Container, life: str) -> None:
         assert container.pre_stop is not None

@@ -47,7 +47,8 @@ async def test_what_left_the_group_and_holds_the_output_is_not_waited_for(around
 
 def hold_up_the_loop(mark: str) -> list[psutil.Process]:
     """Until the command has begun a process of its own, which takes some milliseconds; what there is then."""
-    deadline_s, found = time.monotonic() + 0.2, []
+    found: list[psutil.Process] = []
+    deadline_s = time.monotonic() + 0.2
     while len(found) < 2 and time.monotonic() < deadline_s:
         found = [process for process, life in marked_processes() if life == mark]
     return found

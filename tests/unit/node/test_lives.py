@@ -7,13 +7,15 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from matrixinfer.agents.node.errors import NodeTaken
+from matrixinfer.agents.node.main import serve
 from support.eventually import eventually
 from support.node import World, pids_in
 
@@ -70,8 +72,69 @@ async def test_a_clean_stop_starts_nothing_again(world, tmp_path):
     async with world.node():
         await world.put(pod(quick, slow))
         await eventually(world.ready)
+        await eventually(lambda: lines(starts) == 1)
     assert lines(starts) == 1
     assert not pids_in(world.settings.data_dir)
+
+
+async def test_a_pod_is_not_ready_while_the_node_ends_it(world, tmp_path):
+    """Requests are sent to what is ready."""
+    async with stopping(world, tmp_path / "starts") as node:
+        await eventually(not_ready(world))
+        assert not node.done()
+        end_processes(world)
+
+
+async def test_a_node_that_ends_its_pods_still_has_its_name(world, tmp_path):
+    """Another one would start the very same Pods."""
+    starts, other = tmp_path / "starts", World(tmp_path / "other")
+    other.bus, other.store = world.bus, world.store
+    async with stopping(world, starts, lease_ttl_s=1.0) as node:
+        with pytest.raises(NodeTaken):
+            async with asyncio.timeout(20.0):
+                await serve(other.settings.model_copy(update={"lease_ttl_s": 1.0}), other.bus, asyncio.Event())
+        assert not node.done()
+        end_processes(world)
+    assert lines(starts) == 1
+
+
+async def test_a_node_that_ends_its_pods_takes_no_new_ones(world, tmp_path):
+    async with stopping(world, tmp_path / "starts"):
+        new = pod(shell("main", "sleep 60"), name="new", nodeName="")
+        await world.put(new)
+        await eventually(not_ready(world))
+        await asyncio.sleep(QUIET_S)
+        assert await world.pod("new") == new
+        end_processes(world)
+
+
+@contextlib.asynccontextmanager
+async def stopping(world: World, starts: Path, **changes: Any) -> AsyncIterator[asyncio.Task[None]]:
+    """A node that was told to stop, and ends a Pod that takes its time. Any: settings."""
+    stop, settings = asyncio.Event(), world.settings.model_copy(update={"exit_grace_s": 60.0} | changes)
+    node = asyncio.create_task(serve(settings, world.bus, stop))
+    await world.put(pod(shell("main", f"trap '' TERM; echo x >> {starts}; while :; do sleep 0.02; done")))
+    await eventually(world.ready)
+    await eventually(lambda: lines(starts) == 1)
+    stop.set()
+    try:
+        yield node
+    finally:
+        end_processes(world)
+        await node
+
+
+def not_ready(world: World) -> Callable[[], Awaitable[bool]]:
+    async def is_unready() -> bool:
+        return not await world.ready()
+
+    return is_unready
+
+
+def end_processes(world: World) -> None:
+    for pid in pids_in(world.settings.data_dir):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def test_an_adopted_container_that_has_not_started_is_waited_for(world, tmp_path):
@@ -91,7 +154,7 @@ async def test_an_adopted_container_that_has_not_started_is_waited_for(world, tm
         assert not later.exists()
         up.touch()
         await eventually(world.ready)
-        assert lines(later) == 1
+        await eventually(lambda: lines(later) == 1)
 
 
 async def test_a_post_start_runs_once_in_a_life_and_the_pod_is_not_ready_before(world, tmp_path):
@@ -115,7 +178,7 @@ async def test_a_container_in_its_post_start_can_be_ended(world):
         await world.put(pod(shell("main", "sleep 60", lifecycle={"postStart": run("sleep 60")})))
         await eventually(lambda: len(pids_in(world.settings.data_dir)) > 1)
         await ends(world)
-        assert not pids_in(world.settings.data_dir)
+        await eventually(lambda: not pids_in(world.settings.data_dir))
 
 
 async def test_a_pre_stop_ends_with_its_container_at_the_latest(world):
@@ -185,7 +248,8 @@ async def test_a_volume_goes_with_a_pod_that_was_deleted_while_no_node_was_here(
 
 async def test_what_had_ended_before_the_node_stopped_has_ended_for_the_next_one(world, tmp_path):
     """The node's stop ends what runs; what its probe ended for good, or went with its Pod's end, is over."""
-    starts, died = tmp_path / "starts", {"livenessProbe": run("exit 1", periodSeconds=0.02, failureThreshold=1)}
+    starts = tmp_path / "starts"
+    died = {"livenessProbe": run(f"! test -s {starts}", periodSeconds=0.02)}
     beside = shell("beside", "exec sleep 60", restartPolicy="Always")
     main = shell("main", f"echo x >> {starts}; exec sleep 60", **died)
 
