@@ -181,12 +181,20 @@ async def test_a_container_in_its_post_start_can_be_ended(world):
         await eventually(lambda: not pids_in(world.settings.data_dir))
 
 
-async def test_a_pre_stop_ends_with_its_container_at_the_latest(world):
-    main = shell("main", "sleep 60", lifecycle={"preStop": run("sleep 60")})
+async def test_a_pre_stop_ends_with_its_container_at_the_latest(world, tmp_path):
+    own, hook = tmp_path / "own", tmp_path / "hook"
+    main = shell("main", f"echo $$$$ > {own}; exec sleep 60", lifecycle={"preStop": run(f"echo x > {hook}; sleep 60")})
+
+    async def is_gone() -> bool:
+        return await world.pod() is None
+
     async with world.node() as node:
-        await world.put(pod(main, terminationGracePeriodSeconds=1))
-        await eventually(world.ready)
-        await ends(world)
+        await world.put(pod(main, terminationGracePeriodSeconds=60))
+        await eventually(lambda: lines(own) == 1)
+        await world.mark_deleted()
+        await eventually(lambda: lines(hook) == 1)
+        os.kill(int(own.read_text()), signal.SIGKILL)
+        await eventually(is_gone)
         await eventually(lambda: not pids_in(world.settings.data_dir))
         assert not node.done()
 
@@ -295,6 +303,22 @@ async def test_what_a_dead_container_left_behind_is_ended_by_the_next_node(world
     assert orphan.is_running()
     async with world.node():
         await eventually(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE)
+
+
+async def test_what_left_the_group_of_a_dead_container_is_ended_by_the_next_node(world, tmp_path):
+    """Its environment still tells whose it was."""
+    left = tmp_path / "left"
+    script = f"setsid sh -c 'echo $$$$ > {left}; exec sleep 300' & exec sleep 300"
+    async with left_running(world):
+        await world.put(pod(shell("main", script), restartPolicy="Never"))
+        await eventually(lambda: lines(left) == 1)
+    stray = int(left.read_text())
+    for pid in pids_in(world.settings.data_dir):
+        if pid != stray:
+            os.kill(pid, signal.SIGKILL)
+    assert psutil.pid_exists(stray)
+    async with world.node():
+        await eventually(lambda: not pids_in(world.settings.data_dir))
 
 
 async def test_a_container_is_asked_to_end_by_the_signal_that_it_names(world, tmp_path):
