@@ -88,9 +88,23 @@ async def _run(check: Exec, around: Surroundings) -> str:
 
 
 async def _ended(argv: list[str], around: Surroundings, sink: int) -> int:
-    """The exit code. `sink`, for its output, is closed here."""
+    """The exit code. `sink`, for its output, is closed here. A cancellation does not reach the beginning: asyncio would
+    end the child alone, and nothing that it has begun by then."""
+    beginning = asyncio.create_task(_begin(argv, around, sink))
     try:
-        child = await asyncio.create_subprocess_exec(
+        child = await asyncio.shield(beginning)
+        return await child.wait()
+    finally:
+        beginning.add_done_callback(_end_group)  # also what it has left behind, and whoever is in a hurry here
+        await asyncio.wait([beginning])
+        if beginning.exception() is None:
+            with suppress(ProcessLookupError):
+                await beginning.result().wait()
+
+
+async def _begin(argv: list[str], around: Surroundings, sink: int) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
             *argv,
             env=dict(around.environment),
             cwd=around.folder,
@@ -101,9 +115,8 @@ async def _ended(argv: list[str], around: Surroundings, sink: int) -> int:
         )
     finally:
         os.close(sink)
-    try:
-        return await child.wait()
-    finally:
-        signal_group(child.pid, signal.SIGKILL)  # also what it has left behind
-        with suppress(ProcessLookupError):
-            await child.wait()
+
+
+def _end_group(beginning: asyncio.Task[asyncio.subprocess.Process]) -> None:
+    if not beginning.cancelled() and beginning.exception() is None:
+        signal_group(beginning.result().pid, signal.SIGKILL)

@@ -64,6 +64,7 @@ class Keeper:
         self._new_life = new_life
         self._on_change = on_change
         self._pre_stop = pre_stop
+        self._taken_along: set[ContainerId] = set()
 
     def adopt(self, now: float, owner: str) -> None:
         """Take over what a former node left: running processes go on. A process of `owner` (the beginning of its
@@ -91,6 +92,7 @@ class Keeper:
         for action in plan(pods, self.states, self._backoff, now, seen):
             if isinstance(action, Remove):
                 removable.add(action.id)
+                self._clear(action.id)  # of a Pod that was deleted while no node was here there is no record
             else:
                 self._act(action, pods, now)
         return removable
@@ -99,14 +101,16 @@ class Keeper:
         """One round of ending everything. True when nothing runs any more."""
         self._look(now)
         for action in plan_exit(pods, self.states, limit_s, now, seen):
+            if isinstance(action, Ask):
+                self._taken_along.add(action.id)
             self._act(action, pods, now)
         return not any(state.is_running for state in self.states.values())
 
     def forget_stopped(self) -> None:
-        """What the node itself ended begins anew with the next node: it neither crashed nor completed. Volumes stay:
-        they are as old as the Pods."""
-        for id, state in list(self.states.items()):
-            if state.stop_asked_s is not None and not state.is_running:
+        """What the node took along begins anew with the next node: it neither crashed nor completed, as what had ended
+        before did. Volumes stay: they are as old as the Pods."""
+        for id in self._taken_along:
+            if id in self.states and not self.states[id].is_running:
                 del self.states[id]
                 self._records.forget(id)
 
@@ -215,8 +219,11 @@ class Keeper:
         """With the last container of its Pod also the Pod's folder."""
         del self.states[id]
         self._records.forget(id)
-        if not any(other.pod == id.pod for other in self.states):
-            self._records.forget_pod(id.pod)
+        self._clear(id.pod)
+
+    def _clear(self, id: PodId) -> None:
+        if not any(other.pod == id for other in self.states):
+            self._records.forget_pod(id)
 
     def _set(self, id: ContainerId, state: ContainerState) -> None:
         self.states[id] = state

@@ -53,15 +53,16 @@ class Node:
         self._removable: set[PodId] = set()
         self._owner = f"{settings.data_dir.absolute()}#"
         self._backoff = Backoff(settings.backoff_first_s, settings.backoff_limit_s, settings.backoff_reset_s)
-        self._objects = Objects(bus.store("OBJECTS"), settings.name, self._on_objects_changed)
+        self._objects = Objects(bus.store("OBJECTS"), settings.name, self._turn)
         self._readiness = Readiness(bus.clock, settings.ready_silence_s, self._dirty.set)
         self._processes = Processes()
         self._tenancy = Tenancy(bus, settings.name, records, settings.lease_ttl_s)
         self._is_ending = False
+        self._reporting = asyncio.Lock()
         self._prober = Prober(
             bus.clock,
             self._surroundings_of_a_check,
-            on_change=self._on_probed,
+            on_change=self._turn,
             on_post_started=self._on_post_started,
         )
         self._keeper = Keeper(
@@ -98,10 +99,10 @@ class Node:
                     tasks.create_task(self._tenancy.keep(), name="lease"),
                 ]
                 await stop.wait()
+                if self._settings.stop_pods_on_exit:
+                    await self._end_all()  # which this node still reports, and under its name
                 for task in loops:
                     task.cancel()
-            if self._settings.stop_pods_on_exit:
-                await self._end_all()
         finally:
             await self._prober.close()
             self._processes.let_go()
@@ -114,21 +115,15 @@ class Node:
             await self._bus.clock.sleep(self._settings.poll_s)
 
     def _turn(self) -> None:
-        mine = self._objects.mine()
-        self._removable = self._keeper.turn(mine, self._bus.clock.now(), self._prober.seen())
-        self._prober.follow(mine, self._keeper.states)
+        if not self._is_ending:  # else `_end_all` takes the turns: this one would start what has ended
+            mine = self._objects.mine()
+            self._removable = self._keeper.turn(mine, self._bus.clock.now(), self._prober.seen())
+            self._prober.follow(mine, self._keeper.states)
         self._dirty.set()
 
     def _surroundings_of_a_check(self, pod: Pod, container: Container) -> Surroundings:
         """Of a life that no record has: should this node be killed, its successor ends what is left of the check."""
         return self._keeper.surroundings(pod, container, f"{self._owner}check")
-
-    def _on_objects_changed(self) -> None:
-        self._turn()
-
-    def _on_probed(self) -> None:
-        if not self._is_ending:  # then `_end_all` takes the turns: this one would start what has ended
-            self._turn()
 
     def _on_post_started(self, id: ContainerId, life: str) -> None:
         self._keeper.has_post_started(id, life)
@@ -149,7 +144,11 @@ class Node:
                 self._dirty.set()
 
     async def _report_once(self) -> None:
-        for id in self._objects.unclaimed():
+        async with self._reporting:
+            await self._report_all()
+
+    async def _report_all(self) -> None:
+        for id in () if self._is_ending else self._objects.unclaimed():
             await self._objects.claim(id)
         for id, seen in self._objects.refused():
             if (seen.document.get("metadata") or {}).get("deletionTimestamp"):
@@ -170,10 +169,9 @@ class Node:
 
     async def _end_all(self) -> None:
         self._is_ending = True
-        clock = self._bus.clock
-        limit_s, mine = self._settings.exit_grace_s, self._objects.mine()
-        while not self._keeper.exit_turn(mine, limit_s, clock.now(), self._prober.seen()):
-            self._prober.follow(mine, self._keeper.states)
+        clock, limit_s = self._bus.clock, self._settings.exit_grace_s
+        while not self._keeper.exit_turn(self._objects.mine(), limit_s, clock.now(), self._prober.seen()):
+            self._prober.follow(self._objects.mine(), self._keeper.states)
             await clock.sleep(min(self._settings.poll_s, 0.05))
         try:
             if self._bus.link.is_up():

@@ -83,8 +83,6 @@ class _Moment(NamedTuple):
     seen: Seen
 
 
-NOTHING_SEEN = Seen()
-
 LEAST_GRACE_S = 2.0
 """A sidecar has so long at least, should those that it serves have taken all of the Pod's time."""
 
@@ -251,10 +249,21 @@ def _is_still_needed(pod: Pod | None, id: ContainerId, states: States) -> bool:
 
 
 def _end_began_s(pod: Pod | None, id: ContainerId, states: States) -> float | None:
-    """When those that a sidecar serves were asked to end: the Pod's time counts from then. None for others."""
-    served = (states.get(one) for one in _served(pod, id)) if pod is not None else ()
-    asked = [state.stop_asked_s for state in served if state is not None and state.stop_asked_s is not None]
-    return max(asked, default=None)
+    """When the ends began of which that of a sidecar is the last: the Pod's time counts from then. They follow each
+    other without a pause, so that what had ended before, say by its probe, is none of them."""
+    began_s = states[id].stop_asked_s
+    if pod is None or began_s is None:
+        return began_s
+    served = (states.get(one) for one in _served(pod, id))
+    ends = [
+        (state.ending.finished_s, state.stop_asked_s)
+        for state in served
+        if state is not None and state.uid == pod.uid and state.ending is not None and state.stop_asked_s is not None
+    ]
+    for finished_s, asked_s in sorted(ends, reverse=True):
+        if finished_s >= began_s:
+            began_s = min(began_s, asked_s)
+    return began_s
 
 
 def _end(

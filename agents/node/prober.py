@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from matrixinfer.agents.node.asking import ask
 from matrixinfer.agents.node.errors import NodeError
@@ -22,6 +23,7 @@ from matrixinfer.agents.node.probes import (
     counted,
 )
 from matrixinfer.agents.node.states import ContainerState
+from matrixinfer.agents.node.status import timestamp
 from matrixinfer.agents.node.surroundings import Surroundings
 from matrixinfer.bus.background import end, spawn
 from matrixinfer.bus.clock import Clock
@@ -51,6 +53,7 @@ class Prober:
         self._health: dict[str, Health] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stops: dict[str, asyncio.Task[None]] = {}
+        self._left: set[asyncio.Task[None]] = set()
 
     def seen(self) -> Seen:
         return Seen(dict(self._health), frozenset(life for life, task in self._stops.items() if not task.done()))
@@ -68,11 +71,11 @@ class Prober:
                 if state.life not in self._tasks and (one.probes or one.post_start):
                     self._begin(pod, one, state)
         for life in self._tasks.keys() - probed:
-            self._tasks.pop(life).cancel()
+            self._leave(self._tasks.pop(life))
             self._health.pop(life, None)
         alive = {state.life for state in states.values() if state.process is not None}
         for life in self._stops.keys() - alive:
-            self._stops.pop(life).cancel()
+            self._leave(self._stops.pop(life))
 
     def stop(self, pod: Pod, container: Container, life: str) -> bool:
         """Run its preStop; False when there is none."""
@@ -83,12 +86,20 @@ class Prober:
 
     def _begin(self, pod: Pod, container: Container, state: ContainerState) -> None:
         life, has_begun = state.life, container.post_start is None or state.has_post_started
-        self._health[life] = _health_told(pod, container, state.restarts) if has_begun else BEFORE_POST_START
+        self._health[life] = _health_told(pod, container, state) if has_begun else BEFORE_POST_START
         watching = self._watch(pod, container, life, has_begun=has_begun)
         self._tasks[life] = spawn(watching, f"probes of {pod.id}/{container.name}")
 
     async def close(self) -> None:
         await end([*self._tasks.values(), *self._stops.values()])
+        if self._left:
+            await asyncio.wait(self._left)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        """It still has to end what it has begun, which the node's own end waits for."""
+        task.cancel()
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
 
     async def _stop(self, pod: Pod, container: Container, life: str) -> None:
         assert container.pre_stop is not None
@@ -156,15 +167,18 @@ class Prober:
             self._on_change()
 
 
-def _health_told(pod: Pod, container: Container, restarts: int) -> Health:
-    """What the status of the Pod says of this life: a node that starts again need not find everything unready."""
+def _health_told(pod: Pod, container: Container, state: ContainerState) -> Health:
+    """What the status of the Pod says of this very life: a node that starts again need not find everything unready.
+    Restarts alone do not name it, for what a node took along counts them anew."""
     status = pod.document.get("status") or {}
-    told: Iterable[Mapping[str, object]] = [
+    told: Iterable[Mapping[str, Any]] = [
         *(status.get("containerStatuses") or ()),
         *(status.get("initContainerStatuses") or ()),
     ]
+    life = (container.name, state.restarts, timestamp(state.started_s))
     for one in told:
-        if one.get("name") == container.name and one.get("restartCount") == restarts:
+        running = (one.get("state") or {}).get("running") or {}
+        if (one.get("name"), one.get("restartCount"), running.get("startedAt")) == life:
             was_started, was_ready = one.get("started") is True, one.get("ready") is True
             return at_first(container.probes, was_started=was_started, was_ready=was_ready)
     return at_first(container.probes)

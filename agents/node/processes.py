@@ -96,11 +96,30 @@ def signal_group(pid: int, number: signal.Signals) -> None:
 
 
 def end_orphans(process: Process) -> None:
-    """Kill what is left of the group that it led, now that it is dead: while a group has its number, nobody else is
-    given it. Another process of that number has a group of its own, which is left alone."""
+    """Kill what is left of the group that it led, now that it is dead. A group keeps its number for itself; whether
+    it is still that one tell the number's present owner, the age of this system, and the sessions of its members."""
     found = _of_pid(process.pid)
-    if found is None or abs(found.create_time() - process.created_s) < _CLOCK_SLACK_S:
+    if found is not None and abs(found.create_time() - process.created_s) >= _CLOCK_SLACK_S:
+        return
+    if process.created_s >= _system_began_s() - _CLOCK_SLACK_S and _is_a_session_of_its_own(process.pid):
         signal_group(process.pid, signal.SIGKILL)
+
+
+def _system_began_s() -> float:
+    """When the first process began, whose pids these are: the machine's, or the container's in which this node is."""
+    try:
+        return psutil.Process(1).create_time()
+    except psutil.Error:  # some systems hide it
+        return psutil.boot_time()
+
+
+def _is_a_session_of_its_own(group: int) -> bool:
+    """As every group is that a node has begun."""
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(pid) == group and os.getsid(pid) != group:
+                return False
+    return True
 
 
 def leaders_of(life: str) -> Iterator[psutil.Process]:

@@ -37,7 +37,7 @@ def pod_status(
     before = pod.document.get("status") or {}
     view = _View(pod, states, backoff, seen)
     known = [states.get(id) for id in container_ids(pod)]
-    reason, message = _why_not_ready(pod, known, is_ready, seen)
+    reason, message = _why_not_ready(pod, _lasting(pod, states), is_ready, seen)
     initialized = is_initialized(pod, states, seen)
     status: dict[str, Any] = {
         "phase": _phase(pod, states, known),
@@ -74,9 +74,17 @@ def timestamp(unix_s: float) -> str:
 
 def all_ready(pod: Pod, states: States, seen: Seen) -> bool:
     """Every container and every sidecar has a process that was not asked to end, and is ready by its probe."""
+    return all(s is not None and _is_up(s) and seen.of(s).ready for s in _lasting(pod, states))
+
+
+def _lasting(pod: Pod, states: States) -> list[ContainerState | None]:
+    """Of the containers and sidecars."""
     lasting = [one for one in pod.all_containers if one.is_sidecar or not one.is_init]
-    known = [states.get(ContainerId(pod.id, one.name)) for one in lasting]
-    return all(s is not None and s.process is not None and s.stop_asked_s is None and seen.of(s).ready for s in known)
+    return [states.get(ContainerId(pod.id, one.name)) for one in lasting]
+
+
+def _is_up(state: ContainerState) -> bool:
+    return state.process is not None and state.stop_asked_s is None
 
 
 def _phase(pod: Pod, states: States, known: list[ContainerState | None]) -> str:
@@ -101,7 +109,7 @@ def _why_not_ready(pod: Pod, known: list[ContainerState | None], is_ready: bool,
         return "", ""
     if pod.is_deleting:
         return "Terminating", "the pod is being deleted"
-    if any(state is None or not state.is_running for state in known):
+    if any(state is None or not _is_up(state) for state in known):
         return "ContainersNotReady", "not every container runs"
     told = [seen.of(state).why for state in known if state is not None and not seen.of(state).ready]
     if told:
@@ -134,7 +142,7 @@ class _View:
     def of(self, container: Container) -> dict[str, Any]:
         """Its readiness is its own: that of the Pod asks for all of them, and for the agent."""
         state = self.states.get(ContainerId(self.pod.id, container.name))
-        runs = state is not None and state.process is not None and state.stop_asked_s is None
+        runs = state is not None and _is_up(state)
         health = self.seen.of(state) if state is not None else WELL
         has_done = container.is_init and state is not None and state.ending is not None and state.ending.exit_code == 0
         return {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -13,6 +15,8 @@ import pytest
 
 from matrixinfer.agents.node.asking import LONGEST_WHY, ask
 from matrixinfer.agents.node.checks import Exec, HttpGet
+from matrixinfer.agents.node.environment import LIFE_VARIABLE
+from matrixinfer.agents.node.processes import marked_processes
 from matrixinfer.agents.node.surroundings import Surroundings
 from support.eventually import eventually
 
@@ -39,6 +43,31 @@ async def test_what_left_the_group_and_holds_the_output_is_not_waited_for(around
     )
     assert await ask(shell(script), around, LONG_S) == "sh ended with code 1: no"
     psutil.Process(int((tmp_path / "pid").read_text())).kill()
+
+
+def hold_up_the_loop(mark: str) -> list[psutil.Process]:
+    """Until the command has begun a process of its own, which takes some milliseconds; what there is then."""
+    found: list[psutil.Process] = []
+    deadline_s = time.monotonic() + 0.2
+    while len(found) < 2 and time.monotonic() < deadline_s:
+        found = [process for process, life in marked_processes() if life == mark]
+    return found
+
+
+@pytest.mark.parametrize("turns", range(1, 9))
+async def test_what_is_not_asked_any_more_is_ended_with_its_group_however_early(around, turns):
+    mark = f"test-{os.getpid()}-{turns}"
+    asking = asyncio.create_task(
+        ask(shell("sleep 100 & wait"), replace(around, environment={**around.environment, LIFE_VARIABLE: mark}), LONG_S)
+    )
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    begun = hold_up_the_loop(mark)
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert asking.cancelled()
+    await eventually(lambda: not any(life == mark for _, life in marked_processes()))
+    assert begun or turns < 8, "the last have begun"
 
 
 async def test_of_endless_words_the_last_are_kept(around):

@@ -7,13 +7,15 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from matrixinfer.agents.node.errors import NodeTaken
+from matrixinfer.agents.node.main import serve
 from support.eventually import eventually
 from support.node import World, pids_in
 
@@ -70,8 +72,69 @@ async def test_a_clean_stop_starts_nothing_again(world, tmp_path):
     async with world.node():
         await world.put(pod(quick, slow))
         await eventually(world.ready)
+        await eventually(lambda: lines(starts) == 1)
     assert lines(starts) == 1
     assert not pids_in(world.settings.data_dir)
+
+
+async def test_a_pod_is_not_ready_while_the_node_ends_it(world, tmp_path):
+    """Requests are sent to what is ready."""
+    async with stopping(world, tmp_path / "starts") as node:
+        await eventually(not_ready(world))
+        assert not node.done()
+        end_processes(world)
+
+
+async def test_a_node_that_ends_its_pods_still_has_its_name(world, tmp_path):
+    """Another one would start the very same Pods."""
+    starts, other = tmp_path / "starts", World(tmp_path / "other")
+    other.bus, other.store = world.bus, world.store
+    async with stopping(world, starts, lease_ttl_s=1.0) as node:
+        with pytest.raises(NodeTaken):
+            async with asyncio.timeout(20.0):
+                await serve(other.settings.model_copy(update={"lease_ttl_s": 1.0}), other.bus, asyncio.Event())
+        assert not node.done()
+        end_processes(world)
+    assert lines(starts) == 1
+
+
+async def test_a_node_that_ends_its_pods_takes_no_new_ones(world, tmp_path):
+    async with stopping(world, tmp_path / "starts"):
+        new = pod(shell("main", "sleep 60"), name="new", nodeName="")
+        await world.put(new)
+        await eventually(not_ready(world))
+        await asyncio.sleep(QUIET_S)
+        assert await world.pod("new") == new
+        end_processes(world)
+
+
+@contextlib.asynccontextmanager
+async def stopping(world: World, starts: Path, **changes: Any) -> AsyncIterator[asyncio.Task[None]]:
+    """A node that was told to stop, and ends a Pod that takes its time. Any: settings."""
+    stop, settings = asyncio.Event(), world.settings.model_copy(update={"exit_grace_s": 60.0} | changes)
+    node = asyncio.create_task(serve(settings, world.bus, stop))
+    await world.put(pod(shell("main", f"trap '' TERM; echo x >> {starts}; while :; do sleep 0.02; done")))
+    await eventually(world.ready)
+    await eventually(lambda: lines(starts) == 1)
+    stop.set()
+    try:
+        yield node
+    finally:
+        end_processes(world)
+        await node
+
+
+def not_ready(world: World) -> Callable[[], Awaitable[bool]]:
+    async def is_unready() -> bool:
+        return not await world.ready()
+
+    return is_unready
+
+
+def end_processes(world: World) -> None:
+    for pid in pids_in(world.settings.data_dir):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def test_an_adopted_container_that_has_not_started_is_waited_for(world, tmp_path):
@@ -91,7 +154,7 @@ async def test_an_adopted_container_that_has_not_started_is_waited_for(world, tm
         assert not later.exists()
         up.touch()
         await eventually(world.ready)
-        assert lines(later) == 1
+        await eventually(lambda: lines(later) == 1)
 
 
 async def test_a_post_start_runs_once_in_a_life_and_the_pod_is_not_ready_before(world, tmp_path):
@@ -115,15 +178,23 @@ async def test_a_container_in_its_post_start_can_be_ended(world):
         await world.put(pod(shell("main", "sleep 60", lifecycle={"postStart": run("sleep 60")})))
         await eventually(lambda: len(pids_in(world.settings.data_dir)) > 1)
         await ends(world)
-        assert not pids_in(world.settings.data_dir)
+        await eventually(lambda: not pids_in(world.settings.data_dir))
 
 
-async def test_a_pre_stop_ends_with_its_container_at_the_latest(world):
-    main = shell("main", "sleep 60", lifecycle={"preStop": run("sleep 60")})
+async def test_a_pre_stop_ends_with_its_container_at_the_latest(world, tmp_path):
+    own, hook = tmp_path / "own", tmp_path / "hook"
+    main = shell("main", f"echo $$$$ > {own}; exec sleep 60", lifecycle={"preStop": run(f"echo x > {hook}; sleep 60")})
+
+    async def is_gone() -> bool:
+        return await world.pod() is None
+
     async with world.node() as node:
-        await world.put(pod(main, terminationGracePeriodSeconds=1))
-        await eventually(world.ready)
-        await ends(world)
+        await world.put(pod(main, terminationGracePeriodSeconds=60))
+        await eventually(lambda: lines(own) == 1)
+        await world.mark_deleted()
+        await eventually(lambda: lines(hook) == 1)
+        os.kill(int(own.read_text()), signal.SIGKILL)
+        await eventually(is_gone)
         await eventually(lambda: not pids_in(world.settings.data_dir))
         assert not node.done()
 
@@ -164,6 +235,58 @@ async def test_a_volume_is_as_old_as_its_pod(world):
         await eventually(lambda: starts() == [], timeout_s=2.0)
 
 
+async def test_a_volume_goes_with_a_pod_that_was_deleted_while_no_node_was_here(world):
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/data"}]}
+    main = shell("main", "echo x > /data/there; exec sleep 60", **mount)
+
+    def volumes() -> list[Path]:
+        return list(world.settings.data_dir.glob("pods/*/*/volumes/v/there"))
+
+    async def is_gone() -> bool:
+        return await world.pod() is None
+
+    async with world.node():
+        await world.put(pod(main, volumes=[{"name": "v", "emptyDir": {}}]))
+        await eventually(volumes)
+    await world.mark_deleted()
+    async with world.node():
+        await eventually(is_gone)
+        assert not volumes()
+
+
+async def test_what_had_ended_before_the_node_stopped_has_ended_for_the_next_one(world, tmp_path):
+    """The node's stop ends what runs; what its probe ended for good, or went with its Pod's end, is over."""
+    starts = tmp_path / "starts"
+    died = {"livenessProbe": run(f"! test -s {starts}", periodSeconds=0.02)}
+    beside = shell("beside", "exec sleep 60", restartPolicy="Always")
+    main = shell("main", f"echo x >> {starts}; exec sleep 60", **died)
+
+    async def is_over() -> bool:
+        return await phase(world) == "Failed"
+
+    async with world.node():
+        await world.put(pod(main, init=(beside,), restartPolicy="Never"))
+        await eventually(is_over)
+        before = ((await world.pod()) or {})["status"]
+    async with world.node():
+        await asyncio.sleep(QUIET_S)
+        assert lines(starts) == 1
+        assert ((await world.pod()) or {})["status"] == before
+
+
+async def test_a_first_life_is_not_believed_what_was_told_of_another(world):
+    """A stop that could not be reported leaves behind that all was well."""
+    told = {"name": "main", "ready": True, "started": True, "restartCount": 0}
+    told["state"] = {"running": {"startedAt": "2020-01-01T00:00:00Z"}}
+    never = run("exit 1", periodSeconds=0.05, failureThreshold=999)
+    async with world.node():
+        body = pod(shell("main", "sleep 60", startupProbe=never))
+        await world.put(body | {"status": {"containerStatuses": [told]}})
+        await eventually(lambda: pids_in(world.settings.data_dir))
+        await asyncio.sleep(QUIET_S)
+        assert not await world.ready()
+
+
 async def test_what_a_dead_container_left_behind_is_ended_by_the_next_node(world, tmp_path):
     """Its environment is no mark any more; its group is."""
     left = tmp_path / "left"
@@ -180,6 +303,22 @@ async def test_what_a_dead_container_left_behind_is_ended_by_the_next_node(world
     assert orphan.is_running()
     async with world.node():
         await eventually(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE)
+
+
+async def test_what_left_the_group_of_a_dead_container_is_ended_by_the_next_node(world, tmp_path):
+    """Its environment still tells whose it was."""
+    left = tmp_path / "left"
+    script = f"setsid sh -c 'echo $$$$ > {left}; exec sleep 300' & exec sleep 300"
+    async with left_running(world):
+        await world.put(pod(shell("main", script), restartPolicy="Never"))
+        await eventually(lambda: lines(left) == 1)
+    stray = int(left.read_text())
+    for pid in pids_in(world.settings.data_dir):
+        if pid != stray:
+            os.kill(pid, signal.SIGKILL)
+    assert psutil.pid_exists(stray)
+    async with world.node():
+        await eventually(lambda: not pids_in(world.settings.data_dir))
 
 
 async def test_a_container_is_asked_to_end_by_the_signal_that_it_names(world, tmp_path):

@@ -154,6 +154,45 @@ def test_sidecars_go_in_reverse_order_within_the_time_of_their_pod():
     assert decide(states, pod, now=NOW + 6.0) == [Ask(id_of(SIDECAR), 5.0)]
 
 
+def time_to_end(pod: Pod, states: dict[ContainerId, ContainerState], *, is_exit: bool) -> float:
+    """Of containers that end only when they are killed, in steps of a quarter of a second."""
+    for step in range(1000):
+        now = NOW + step / 4
+        for _ in range(3):
+            if is_exit:
+                actions = plan_exit({pod.id: pod}, states, pod.grace_s, now)
+            else:
+                actions = plan({pod.id: pod}, states, BACKOFF, now)
+            for action in actions:
+                if isinstance(action, Ask):
+                    states[action.id] = replace_state(
+                        states[action.id], stop_asked_s=now, signalled_s=now, grace_s=action.grace_s
+                    )
+                elif isinstance(action, Kill):
+                    states[action.id] = ended(replace_state(states[action.id], killed_s=now), -9, now)
+        if not any(state.is_running for state in states.values()):
+            return now - NOW
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize("is_exit", [False, True])
+@pytest.mark.parametrize("grace_s", [0.0, 1.0, 30.0])
+@pytest.mark.parametrize("sidecars", [0, 1, 2, 4])
+def test_a_pod_has_its_grace_once_however_many_sidecars_it_has(sidecars, grace_s, is_exit):
+    row = tuple(Container(f"s{i}", ("s",), is_init=True, is_sidecar=True) for i in range(sidecars))
+    pod = Pod(POD.id, "u1", (MAIN,), init_containers=row, is_deleting=not is_exit, grace_s=grace_s)
+    states = {id_of(one): running(one.name) for one in pod.all_containers}
+    assert grace_s <= time_to_end(pod, states, is_exit=is_exit) <= grace_s + 2.0 * sidecars
+
+
+def test_an_end_of_long_ago_takes_nothing_of_a_sidecars_time():
+    """The container waits for its next start, after its probe had ended it; then the Pod is deleted."""
+    pod = replace(POD, init_containers=(SIDECAR,), is_deleting=True, grace_s=30.0)
+    long_ago = ended(replace_state(running(stop_asked_s=NOW - 100.0), grace_s=30.0), -15, NOW - 90.0)
+    states = {id_of(SIDECAR): running("s"), id_of(MAIN): long_ago}
+    assert time_to_end(pod, states, is_exit=False) == 30.0
+
+
 def test_a_node_that_stops_ends_sidecars_last_too():
     known = {id_of(SIDECAR): running("s"), id_of(MAIN): running()}
     assert plan_exit({POD.id: POD}, known, 3.0, NOW) == [Ask(id_of(MAIN), 3.0)]
@@ -182,3 +221,16 @@ def test_a_pod_is_ready_when_every_container_is_by_its_probe():
     (ready,) = [one for one in told["conditions"] if one["type"] == "Ready"]
     assert ready["message"] == "readiness probe: no answer"
     assert told["containerStatuses"][0]["ready"] is False
+
+
+def test_the_reason_why_a_pod_is_not_ready_is_also_that_of_its_sidecars_and_of_what_is_being_ended():
+    pod = Pod(POD.id, "u1", (MAIN,), init_containers=(SIDECAR,))
+    slow = Seen({"s": Health(ready=False, why="readiness probe: not yet")})
+    for side, main, seen, says in (
+        (running("s"), running(), slow, ("ContainersNotReady", "readiness probe: not yet")),
+        (done(1), running(), Seen(), ("ContainersNotReady", "not every container runs")),
+        (running("s"), asked_to_end(), Seen(), ("ContainersNotReady", "not every container runs")),
+    ):
+        told = pod_status(pod, {id_of(SIDECAR): side, id_of(MAIN): main}, False, BACKOFF, NOW, seen=seen)
+        (ready,) = [one for one in told["conditions"] if one["type"] == "Ready"]
+        assert (ready["reason"], ready["message"]) == says
