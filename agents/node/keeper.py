@@ -24,7 +24,7 @@ from matrixinfer.agents.node.plan import (
     plan_exit,
 )
 from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
-from matrixinfer.agents.node.processes import Processes, end_orphans, marked_processes, signal_group
+from matrixinfer.agents.node.processes import Processes, end_marked, end_orphans, signal_group
 from matrixinfer.agents.node.records import Records
 from matrixinfer.agents.node.states import (
     ContainerState,
@@ -80,10 +80,8 @@ class Keeper:
             self._set(id, found)
             logger.info("container %s: %s", id, f"adopted process {process.pid}" if process else "ended meanwhile")
         lives = {state.life for state in self.states.values() if state.is_running}
-        for stray, life in marked_processes():
-            if life.startswith(owner) and life not in lives:
-                logger.warning("process %d belongs to no container of this node any more: killed", stray.pid)
-                stray.kill()
+        for pid in end_marked(lambda life: life.startswith(owner) and life not in lives):
+            logger.warning("process %d belongs to no container of this node any more: killed", pid)
 
     def turn(self, pods: Mapping[PodId, Pod], now: float, seen: Seen = NOTHING_SEEN) -> set[PodId]:
         """One round. Returns the Pods whose objects may go."""
@@ -126,6 +124,7 @@ class Keeper:
             self._records.save(id, self.states[id])
 
     def _look(self, now: float) -> None:
+        over: set[str] = set()
         for id, state in list(self.states.items()):
             exited = self._processes.look(state.process) if state.process else None
             if exited is not None:
@@ -134,6 +133,9 @@ class Keeper:
                 log = logger.info if state.stop_asked_s is not None else logger.warning
                 log("container %s ended with code %d", id, after.ending.exit_code)
                 self._set(id, after)
+                over.add(state.life)
+        if over:
+            end_marked(over.__contains__)  # what left its group goes with the container all the same
 
     def _act(self, action: Action, pods: Mapping[PodId, Pod], now: float) -> None:
         if isinstance(action, Start):

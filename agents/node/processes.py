@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +125,18 @@ def _is_a_session_of_its_own(group: int) -> bool:
 def leaders_of(life: str) -> Iterator[psutil.Process]:
     """Group leaders that carry this life in their environment."""
     return (process for process, found in marked_processes() if found == life and _leads(process))
+
+
+def end_marked(is_meant: Callable[[str], bool]) -> list[int]:
+    """Kill the processes whose life is meant, and return their pids. It looks at every process of this user, which
+    takes some milliseconds: once for all lives."""
+    killed = []
+    for process, life in marked_processes():
+        if is_meant(life):
+            with suppress(psutil.Error):
+                process.kill()
+                killed.append(process.pid)
+    return killed
 
 
 def marked_processes() -> Iterator[tuple[psutil.Process, str]]:

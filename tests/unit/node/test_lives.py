@@ -74,7 +74,7 @@ async def test_a_clean_stop_starts_nothing_again(world, tmp_path):
         await eventually(world.ready)
         await eventually(lambda: lines(starts) == 1)
     assert lines(starts) == 1
-    assert not pids_in(world.settings.data_dir)
+    await eventually(lambda: not pids_in(world.settings.data_dir))
 
 
 async def test_a_pod_is_not_ready_while_the_node_ends_it(world, tmp_path):
@@ -206,7 +206,7 @@ async def test_a_node_that_stops_gives_a_pre_stop_its_own_limit(world):
         await world.put(pod(main, terminationGracePeriodSeconds=60))
         await eventually(world.ready)
     assert time.monotonic() - began_s < 30, "and not the 60 s of the Pod"
-    assert not pids_in(world.settings.data_dir)
+    await eventually(lambda: not pids_in(world.settings.data_dir))
 
 
 async def test_a_volume_is_as_old_as_its_pod(world):
@@ -319,6 +319,17 @@ async def test_what_left_the_group_of_a_dead_container_is_ended_by_the_next_node
     assert psutil.pid_exists(stray)
     async with world.node():
         await eventually(lambda: not pids_in(world.settings.data_dir))
+
+
+async def test_what_left_the_group_goes_with_its_container(world, tmp_path):
+    """As with Kubernetes, whatever began it anew: the next life does not meet it."""
+    left = tmp_path / "left"
+    script = f"setsid sh -c 'echo $$$$ >> {left}; exec sleep 300' & while ! test -s {left}; do sleep 0.01; done; exit 1"
+    async with world.node():
+        await world.put(pod(shell("main", script), shell("other", "exec sleep 60"), restartPolicy="Never"))
+        await eventually(lambda: lines(left) == 1)
+        await eventually(lambda: len(pids_in(world.settings.data_dir)) == 1)
+        assert int(left.read_text()) not in pids_in(world.settings.data_dir)
 
 
 async def test_a_container_is_asked_to_end_by_the_signal_that_it_names(world, tmp_path):
