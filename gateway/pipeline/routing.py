@@ -46,7 +46,7 @@ class Way(NamedTuple):
 
 class Lane(NamedTuple):
     """One rule, made ready: which requests it is for (None: all), and where it leads. `is_plain`: all ways are open to
-    everybody, and there is nothing to fall back to."""
+    everybody, and there is nothing to fall back to; then `ways` are those that serve, if any does."""
 
     conditions: Conditions | None
     ways: tuple[Way, ...]
@@ -110,8 +110,8 @@ class RouteTable:
         fallbacks = [way for way in lane.fallbacks if _may_go(way, tenant)]
         if not (ways or fallbacks) and (lane.ways or lane.fallbacks):
             raise ModelNotFound(self._unknown(model), param="model")  # as for a model that is not there
-        if any(way.has_pods and way.weight for way in ways):
-            return ways
+        if serving := _serving(ways):
+            return serving
         ready = [way for way in fallbacks if way.has_pods]
         return ready[:1] or ways or fallbacks[:1]
 
@@ -122,6 +122,8 @@ class RouteTable:
             ways = tuple(_ways(route, rule.targets, adapter, pools))
             fallbacks = tuple(_ways(route, rule.fallbacks, adapter, pools))
             is_plain = not fallbacks and not any(way.tenants for way in ways)
+            if is_plain:
+                ways = _serving(ways) or ways
             lanes.append(Lane(conditions_of(rule), ways, fallbacks, is_plain))
 
     def _unknown(self, model: str) -> str:
@@ -143,6 +145,12 @@ def _ways(route: Route, targets: Iterable[Target], adapter: str, pools: Pools) -
             timeout_s = min(bounds, default=0.0)
             choice = Choice(route.namespace, target.modelserver, 0, adapter, rewrite, timeout_s, pool.attempts)
             yield Way(choice, target.weight, pool.shards, pool.has_pods, frozenset(pool.tenants))
+
+
+def _serving(ways: Sequence[Way]) -> tuple[Way, ...]:
+    """Those with a pod: nobody waits at one that has none while another serves. Where no way has a weight all count."""
+    weighted = [way for way in ways if way.weight] or ways
+    return tuple(way for way in weighted if way.has_pods)
 
 
 def _may_go(way: Way, tenant: str) -> bool:

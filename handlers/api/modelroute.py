@@ -70,7 +70,8 @@ class TargetModel(Part):
     """A ModelServer of the route's own namespace."""
 
     weight: Annotated[Whole, Field(ge=0, le=100)] = 100
-    """Share of the rule's requests, relative to the other targets'."""
+    """Share of the rule's requests, relative to the other targets'. One without a ready Pod gets none while another
+    has one."""
 
 
 class RouteRule(Part):

@@ -67,6 +67,26 @@ def test_the_first_fallback_with_a_pod_serves_while_no_target_has_one():
     assert chosen(table(main=False, empty=True)) == "empty"
 
 
+@pytest.mark.parametrize("tenants", [[], ["gold"]])
+def test_a_target_without_a_pod_gets_nothing_while_another_serves(tenants):
+    rule = Rule([Target("gone", 90), Target("here", 10), Target("never", 0)])
+
+    def met(gone: bool, here: bool) -> set[str]:
+        pools = [pool("gone", has_pods=gone), pool("here", has_pods=here), pool("never", tenants=tenants)]
+        table, rng = RouteTable([route(rule)], pools), Random(1)
+        return {table.choose("m", {}, rng, tenant="gold").modelserver for _ in range(100)}
+
+    assert met(gone=True, here=True) == {"gone", "here"}
+    assert met(gone=False, here=True) == {"here"}
+    assert met(gone=False, here=False) == {"gone", "here"}, "they wait where they will be served"
+
+
+def test_where_no_target_has_a_weight_the_one_that_serves_gets_all():
+    rule = Rule([Target("gone", 0), Target("here", 0)])
+    table, rng = RouteTable([route(rule)], [pool("gone", has_pods=False), pool("here")]), Random(1)
+    assert {table.choose("m", {}, rng).modelserver for _ in range(50)} == {"here"}
+
+
 def test_requests_wait_at_the_target_where_no_fallback_has_a_pod_either():
     rule = Rule([Target("main")], fallbacks=[Target("spare")])
     assert chosen(RouteTable([route(rule)], [pool("main", has_pods=False), pool("spare", has_pods=False)])) == "main"
