@@ -45,7 +45,8 @@ def read(kind: str, place: str, body: dict[str, Any], revision: int) -> Cached:
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         problem = f"{kind} {place} cannot be read by this version: {error}"
         metadata = body.get("metadata") if isinstance(body, dict) else None
-        return Cached(revision, None, problem, str((metadata or {}).get("uid", "")))
+        uid = str(metadata.get("uid", "")) if isinstance(metadata, dict) else ""
+        return Cached(revision, None, problem, uid)
     return Cached(revision, resource, "", resource.metadata.uid)
 
 

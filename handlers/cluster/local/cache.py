@@ -76,7 +76,7 @@ def read(entry: Entry) -> Cached:
     place = f"{namespace}/{name}"
     try:
         body = json.loads(entry.value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # also what is nested without an end
         return Cached(entry.revision, None, f"{kind} {place} cannot be read by this version: {error}")
     return known.read(kind, place, body, entry.revision)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from matrixinfer.bus.contracts.cluster import object_key
 from matrixinfer.bus.ports.store import Change, Entry
 from matrixinfer.handlers.api.model import Model
@@ -30,6 +32,17 @@ def held(cache: Cache) -> tuple[int, int] | None:
     resource = cached.readable()
     assert isinstance(resource, Model)
     return cached.revision, resource.spec.backends[0].min_replicas
+
+
+@pytest.mark.parametrize("value", [b"{", b"[]", b'{"metadata": 3}', b"[" * 100_000, b'{"metadata": ' + b"[" * 100_000])
+def test_what_cannot_be_read_is_kept_with_its_problem_and_hides_nothing_else(value: bytes) -> None:
+    cache = Cache()
+    cache.saw(Change.to(Entry(object_key("Model", "default", "odd"), value, 1)))
+    cache.saw(Change.to(entry(2, 3)))
+    assert held(cache) == (2, 3)
+    odd = cache.get("Model", object_key("Model", "default", "odd"))
+    assert odd is not None
+    assert "Model default/odd cannot be read by this version" in odd.problem
 
 
 def test_a_bucket_made_again_is_believed_though_its_revisions_are_lower_or_the_same() -> None:
