@@ -2,6 +2,8 @@
 
 BIN := .venv/bin
 ARGS ?=
+# Processes that the tests share. Most tests wait for processes of their own, so there may be more than cores.
+TESTERS ?= 3
 KUBE_ASSETS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/matrixinfer/kube-assets/debian-12
 
 .DEFAULT_GOAL := help
@@ -14,7 +16,7 @@ up: .venv/installed ## start the platform on this machine; options by ARGS="--en
 	@$(BIN)/matrixinfer up $(ARGS)
 
 test: .venv/installed-dev ## run every test; some of them by ARGS="tests/unit -k subjects"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist=loadgroup $(ARGS)
 
 check: .venv/installed-dev ## lint, types, import contracts and the tests of the architecture
 	$(BIN)/ruff format --check .

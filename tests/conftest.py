@@ -1,4 +1,5 @@
-"""What every folder of tests may ask for: one Kubernetes control plane for the whole run."""
+"""What every folder of tests may ask for: one Kubernetes control plane for the whole run, and which tests of a run in
+several processes stay together."""
 
 from __future__ import annotations
 
@@ -10,11 +11,16 @@ from matrixinfer.handlers.api.crds.render import our_kinds, rendered
 from support import kube
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first of these tests waits for the control plane too."""
+    """What uses the control plane runs in one process, so that there is one; its first test waits for the start too.
+    Of the others a file stays together, as its fixtures may be the module's."""
     for item in items:
         if "control_plane" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(240))
+            item.add_marker(pytest.mark.xdist_group("control plane"))
+        else:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import weakref
 from pathlib import Path
@@ -17,6 +19,8 @@ from matrixinfer.agents.engines.llamacpp.signals import kept
 _GGUF_MAGIC = b"GGUF"
 _SOCKET_PATH_LIMIT = 100
 """Bytes; the kernel's limit is 108, and on some systems 104."""
+_LOOP_PATIENCE_S = 60.0
+"""From the loaded model to the first turn of the server's loop: a moment, also on a machine that has too much to do."""
 
 
 class LlamaServer:
@@ -29,6 +33,7 @@ class LlamaServer:
         self._remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.socket_path = str(folder / "llama.sock")
         self._server = _start(config, model_path, served_model, self.socket_path)
+        _await_loop(self.socket_path)
 
     def close(self) -> None:
         """Stop and free everything; safe to call twice."""
@@ -76,12 +81,28 @@ def _start(config: LlamaCppConfig, model_path: Path, served_model: str, socket_p
         ) from error
 
 
+def _await_loop(socket_path: str) -> None:
+    """The library's constructor returns a moment before the server's loop begins. Its destructor, called in that
+    moment, is not heard by the loop, and waits for it for ever, with the interpreter's lock in its hand. So ask
+    something that only the loop can answer: the slots."""
+    connection = http.client.HTTPConnection("localhost")
+    try:
+        with socket.socket(socket.AF_UNIX) as connection.sock:
+            connection.sock.settimeout(_LOOP_PATIENCE_S)
+            connection.sock.connect(socket_path)
+            connection.request("GET", "/slots", headers={"Connection": "close"})
+            connection.getresponse().read()
+    except (OSError, http.client.HTTPException) as error:
+        raise StartFailed(f"llama.cpp has loaded its model and does not answer ({error}); start it again") from error
+
+
 def _params(library: Any, config: LlamaCppConfig, model_path: Path, served_model: str, socket_path: str) -> Any:
     params = library.CommonParams()
     params.model.path = str(model_path)
     params.model_alias = {served_model}
     params.hostnames = [socket_path]
     params.ui = False
+    params.endpoint_slots = True  # _await_loop asks for them
     params.sse_ping_interval = -1
     params.n_parallel = config.slots
     params.n_ctx = config.slots * config.context_tokens

