@@ -2,8 +2,8 @@
 
 BIN := .venv/bin
 ARGS ?=
-# Processes that the tests share. Most tests wait for processes of their own, so there may be more than cores.
-TESTERS ?= 3
+# Processes that share the tests, which mostly wait for processes of their own; more are faster, and make more noise.
+TESTERS ?= 2
 KUBE_ASSETS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/matrixinfer/kube-assets/debian-12
 
 .DEFAULT_GOAL := help

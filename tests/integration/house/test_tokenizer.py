@@ -27,7 +27,7 @@ spec:
       tokenizer: {{path: {path}}}
 """
 HEARD_S = 1.0
-"""Dispatch hears of an end beside the client, and perhaps after it: until then the pod with the cache seems half full."""
+"""Dispatch hears of an end beside the client, perhaps after it: until then the pod with the cache seems half full."""
 LONG = "the quick brown fox jumps over the lazy dog. " * 60
 
 
