@@ -65,11 +65,16 @@ class Keeper:
         self._on_change = on_change
         self._pre_stop = pre_stop
         self._taken_along: set[ContainerId] = set()
+        self._housed: set[PodId] = set()
+        """Whose folder is here, without what another Pod of its name has left."""
+        self._unwritten: set[ContainerId] = set()
+        """Whose record could not be written, because the disk is full or the like: tried again at every turn."""
 
     def adopt(self, now: float, owner: str) -> None:
         """Take over what a former node left: running processes go on. A process of `owner` (the beginning of its
         lives' names) that no running container's record knows is killed: nobody would ever end it."""
         for id, state in self._records.load().items():
+            self._housed.add(id.pod)
             if not state.is_running:
                 self.states[id] = state
                 continue
@@ -121,9 +126,11 @@ class Keeper:
         state = self.states.get(id)
         if state is not None and state.life == life:
             self.states[id] = replace_state(state, has_post_started=True)
-            self._records.save(id, self.states[id])
+            self._write(id)
 
     def _look(self, now: float) -> None:
+        for id in list(self._unwritten):
+            self._write(id)
         over: set[str] = set()
         for id, state in list(self.states.items()):
             exited = self._processes.look(state.process) if state.process else None
@@ -160,26 +167,34 @@ class Keeper:
             self._terminate(action.id, now)
 
     def _terminate(self, id: ContainerId, now: float) -> None:
-        self._signal(id, signal.Signals[self.states[id].stop_signal])
+        self._signal(id, signal.Signals.__members__.get(self.states[id].stop_signal, signal.SIGTERM))
         self._set(id, replace_state(self.states[id], signalled_s=now))
 
     def _start(self, pod: Pod, container: Container, now: float) -> None:
         id = ContainerId(pod.id, container.name)
         before, life = self.states.get(id), self._new_life()
         if before is None:
-            if not any(other.pod == id.pod for other in self.states):
-                self._records.make_room(pod.id, pod.uid)
             state = first_life(pod.uid, life, pod.grace_s, now)
         else:
             state = next_life(before, life, pod.grace_s, self._backoff, now)
         state = replace_state(state, stop_signal=container.stop_signal)
-        self._records.save(id, state)  # first: a process that nobody wrote down would be nobody's
         self._set(id, self._spawned(pod, container, state, now))
+
+    def _prepare(self, pod: Pod, id: ContainerId, state: ContainerState) -> None:
+        """Before the process: one that nobody wrote down would be nobody's."""
+        try:
+            if pod.id not in self._housed:
+                self._records.make_room(pod.id, pod.uid)
+                self._housed.add(pod.id)
+            self._records.save(id, state)
+        except OSError as error:
+            raise CannotStart(f"the node cannot write down that it starts: {error}") from error
 
     def _spawned(self, pod: Pod, container: Container, state: ContainerState, now: float) -> ContainerState:
         """No node may die of what somebody wrote into a Pod: its successor would die of it again."""
         id = ContainerId(pod.id, container.name)
         try:
+            self._prepare(pod, id, state)
             process = self._spawn(pod, container, id, state.life)
         except CannotStart as error:
             logger.warning("container %s: %s", id, error)
@@ -192,12 +207,12 @@ class Keeper:
 
     def _spawn(self, pod: Pod, container: Container, id: ContainerId, life: str) -> Process:
         around = self.surroundings(pod, container, life)
-        return self._processes.start(
-            command_line(container, self._machine, around.told, around.places),
-            around.environment,
-            around.folder,
-            self._records.log_path(id),
-        )
+        try:
+            log = self._records.log_path(id)
+        except OSError as error:
+            raise CannotStart(f"there is no place for the container's log: {error}") from error
+        command = command_line(container, self._machine, around.told, around.places)
+        return self._processes.start(command, around.environment, around.folder, log)
 
     def surroundings(self, pod: Pod, container: Container, life: str) -> Surroundings:
         """What a process of the container is given. Raises CannotStart."""
@@ -220,14 +235,26 @@ class Keeper:
     def _forget(self, id: ContainerId) -> None:
         """With the last container of its Pod also the Pod's folder."""
         del self.states[id]
+        self._unwritten.discard(id)
         self._records.forget(id)
         self._clear(id.pod)
 
     def _clear(self, id: PodId) -> None:
         if not any(other.pod == id for other in self.states):
+            self._housed.discard(id)
             self._records.forget_pod(id)
 
     def _set(self, id: ContainerId, state: ContainerState) -> None:
         self.states[id] = state
-        self._records.save(id, state)
+        self._write(id)
         self._on_change(id.pod)
+
+    def _write(self, id: ContainerId) -> None:
+        try:
+            self._records.save(id, self.states[id])
+        except OSError as error:
+            if id not in self._unwritten:
+                logger.error("what became of container %s cannot be written down, tried on: %s", id, error)
+            self._unwritten.add(id)
+        else:
+            self._unwritten.discard(id)

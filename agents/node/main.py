@@ -6,11 +6,12 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Coroutine
 
 from matrixinfer.agents.node.backoff import Backoff
 from matrixinfer.agents.node.environment import Machine
 from matrixinfer.agents.node.keeper import Keeper
-from matrixinfer.agents.node.objects import KIND, Objects
+from matrixinfer.agents.node.objects import KIND, Objects, Seen
 from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
 from matrixinfer.agents.node.prober import Prober
 from matrixinfer.agents.node.processes import Processes
@@ -51,6 +52,7 @@ class Node:
         self._bus = bus
         self._dirty = asyncio.Event()
         self._removable: set[PodId] = set()
+        self._unreported: dict[PodId, str] = {}
         self._owner = f"{settings.data_dir.absolute()}#"
         self._backoff = Backoff(settings.backoff_first_s, settings.backoff_limit_s, settings.backoff_reset_s)
         self._objects = Objects(bus.store("OBJECTS"), settings.name, self._turn)
@@ -149,17 +151,36 @@ class Node:
 
     async def _report_all(self) -> None:
         for id in () if self._is_ending else self._objects.unclaimed():
-            await self._objects.claim(id)
+            await self._guarded(id, self._objects.claim(id))
         for id, seen in self._objects.refused():
-            if (seen.document.get("metadata") or {}).get("deletionTimestamp"):
-                await self._objects.remove(id)
-            else:
-                await self._objects.report(id, refusal_status(seen.document, seen.refusal, self._bus.clock.now()))
+            await self._guarded(id, self._report_refusal(id, seen))
         for id, pod in self._objects.mine().items():
-            if id in self._removable:
-                await self._objects.remove(id)
-            else:
-                await self._objects.report(id, self._status(pod))
+            await self._guarded(id, self._report_pod(id, pod))
+
+    async def _guarded(self, id: PodId, reporting: Coroutine[None, None, None]) -> None:
+        """No node may die of what somebody wrote into a Pod. Raises BusError."""
+        try:
+            await reporting
+        except BusError:
+            raise
+        except Exception as error:
+            if self._unreported.get(id) != repr(error):  # said once: this comes again with every turn
+                logger.exception("the state of pod %s met a defect of the node, and is not reported", id)
+            self._unreported[id] = repr(error)
+        else:
+            self._unreported.pop(id, None)
+
+    async def _report_refusal(self, id: PodId, seen: Seen) -> None:
+        if (seen.document.get("metadata") or {}).get("deletionTimestamp"):
+            await self._objects.remove(id)
+        else:
+            await self._objects.report(id, refusal_status(seen.document, seen.refusal, self._bus.clock.now()))
+
+    async def _report_pod(self, id: PodId, pod: Pod) -> None:
+        if id in self._removable:
+            await self._objects.remove(id)
+        else:
+            await self._objects.report(id, self._status(pod))
 
     def _status(self, pod: Pod) -> dict[str, object]:
         states, seen = self._keeper.states, self._prober.seen()

@@ -15,7 +15,7 @@ import msgspec
 
 from matrixinfer.agents.node.errors import BadPod, NodeError
 from matrixinfer.agents.node.pods import Pod, PodId, read_pod
-from matrixinfer.bus.errors import Conflict
+from matrixinfer.bus.errors import Conflict, Malformed
 from matrixinfer.bus.ports import Entry, Store, Watch
 from matrixinfer.bus.subjects import key, parse_key
 
@@ -97,10 +97,12 @@ class Objects:
         except Conflict:  # a newer object is on its way to us
             return
         if self._seen.get(id) is seen:
-            self._seen[id] = _read(document, revision)
+            self._seen[id] = _read(id, document, revision)
 
     def _take(self, name: str, entry: Entry | None) -> None:
-        id = PodId(*parse_key(name)[1:])
+        id = _pod_of(name)
+        if id is None:
+            return
         known = self._seen.get(id)
         if entry is None:
             if known is not None:
@@ -108,16 +110,28 @@ class Objects:
         elif known is None or entry.revision > known.revision:
             document = _decoded(entry)
             if document is not None:
-                self._seen[id] = _read(document, entry.revision)
+                self._seen[id] = _read(id, document, entry.revision)
 
     def _forget(self, id: PodId, seen: Seen) -> None:
         if self._seen.get(id) is seen:
             del self._seen[id]
 
 
-def _read(document: dict[str, Any], revision: int) -> Seen:
+def _pod_of(name: str) -> PodId | None:
     try:
-        return Seen(document, revision, read_pod(document))
+        _, namespace, pod = parse_key(name)
+    except (Malformed, ValueError):
+        logger.warning("the key %s names no pod and is left alone", name)
+        return None
+    return PodId(namespace, pod)
+
+
+def _read(id: PodId, document: dict[str, Any], revision: int) -> Seen:
+    try:
+        pod = read_pod(document)
+        if pod.id != id:
+            raise BadPod(f"metadata name it {pod.id}, and it is stored as {id}")
+        return Seen(document, revision, pod)
     except BadPod as error:
         return Seen(document, revision, None, str(error))
     except Exception as error:  # noqa: BLE001  no node must die of what somebody wrote
@@ -128,7 +142,7 @@ def _decoded(entry: Entry) -> dict[str, Any] | None:
     """None for what is no object: it cannot be told anything, and what was known of it holds."""
     try:
         document = msgspec.json.decode(entry.value)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         logger.warning("%s is no JSON and is left alone: %s", entry.key, error)
         return None
     if not (isinstance(document, dict) and _is_part(document, "metadata") and _is_part(document, "status")):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import reprlib
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +15,9 @@ from matrixinfer.agents.node.probes import NO_PROBES, Probes, read_probes
 
 AGENT_LABEL = "matrixinfer.ai/agent"
 DEFAULT_GRACE_S = 30.0
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+_SHORT_NAME = re.compile(rf"(?=.{{1,63}}$){_LABEL}")
 _POLICIES = ("Always", "OnFailure", "Never")
 
 RestartPolicy = Literal["Always", "OnFailure", "Never"]
@@ -91,24 +96,55 @@ class Pod:
 def read_pod(document: Object) -> Pod:
     """Raises BadPod for a Pod that no node could run, with the field that is wrong."""
     metadata, spec = document.get("metadata") or {}, document.get("spec") or {}
-    id = PodId(metadata.get("namespace") or "default", metadata.get("name") or "")
+    id = _read_id(metadata)
     policy = spec.get("restartPolicy") or "Always"
     _check_names(id, [*(spec.get("initContainers") or []), *(spec.get("containers") or [])])
     if policy not in _POLICIES:
         raise BadPod(f"pod {id}: spec.restartPolicy is {policy!r}, expected one of {', '.join(_POLICIES)}")
     return Pod(
         id=id,
-        uid=metadata.get("uid") or "",
+        uid=_text(metadata, "uid", "metadata"),
         containers=_read_containers(id, spec.get("containers") or []),
         init_containers=tuple(_read_container(id, item, is_init=True) for item in spec.get("initContainers") or []),
-        volumes={str(volume.get("name")): volume for volume in spec.get("volumes") or []},
-        node=spec.get("nodeName") or "",
+        volumes={_named(volume, f"pod {id}, a volume"): volume for volume in spec.get("volumes") or []},
+        node=_text(spec, "nodeName", "spec"),
         restart_policy=cast(RestartPolicy, policy),
         grace_s=_grace_s(metadata, spec),
         is_deleting=bool(metadata.get("deletionTimestamp")),
         has_agent=str((metadata.get("labels") or {}).get(AGENT_LABEL, "")).lower() == "true",
         document=document,
     )
+
+
+def _read_id(metadata: Object) -> PodId:
+    """Names become folders of this machine and words of its log."""
+    namespace, name = metadata.get("namespace") or "default", metadata.get("name")
+    if not isinstance(namespace, str) or not _SHORT_NAME.fullmatch(namespace):
+        raise BadPod(
+            f"metadata.namespace is {_shown(namespace)}, expected a name in lower case of at most 63 characters"
+        )
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise BadPod(f"metadata.name is {_shown(name)}, expected a name in lower case of at most 253 characters")
+    return PodId(namespace, name)
+
+
+def _named(item: Object, whose: str) -> str:
+    name = item.get("name")
+    if not isinstance(name, str) or not _SHORT_NAME.fullmatch(name):
+        raise BadPod(f"{whose}: name is {_shown(name)}, expected one in lower case of at most 63 characters")
+    return name
+
+
+def _text(part: Object, field: str, where: str) -> str:
+    value = part.get(field) or ""
+    if not isinstance(value, str):
+        raise BadPod(f"{where}.{field} is {_shown(value)}, expected text")
+    return value
+
+
+def _shown(value: object) -> str:
+    """Not the whole of a large one."""
+    return reprlib.repr(value)
 
 
 def _grace_s(metadata: Object, spec: Object) -> float:
@@ -131,10 +167,8 @@ def _check_names(id: PodId, items: list[Object]) -> None:
 
 
 def _read_container(id: PodId, item: Object, *, is_init: bool = False) -> Container:
-    name = item.get("name") or ""
+    name = _named(item, f"pod {id}, a container")
     argv = tuple(str(word) for word in (*(item.get("command") or ()), *(item.get("args") or ())))
-    if not name:
-        raise BadPod(f"pod {id}: a container has no name")
     if not argv:
         raise BadPod(f"pod {id}, container {name}: no command; this node has no images, so say what to execute")
     lifecycle, ports = item.get("lifecycle") or {}, item.get("ports") or ()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from matrixinfer.agents.node.asking import ask
 from matrixinfer.agents.node.errors import NodeError
+from matrixinfer.agents.node.former_status import former_status
 from matrixinfer.agents.node.plan import Seen, States
 from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
 from matrixinfer.agents.node.probes import (
@@ -170,15 +170,9 @@ class Prober:
 def _health_told(pod: Pod, container: Container, state: ContainerState) -> Health:
     """What the status of the Pod says of this very life: a node that starts again need not find everything unready.
     Restarts alone do not name it, for what a node took along counts them anew."""
-    status = pod.document.get("status") or {}
-    told: Iterable[Mapping[str, Any]] = [
-        *(status.get("containerStatuses") or ()),
-        *(status.get("initContainerStatuses") or ()),
-    ]
+    status = former_status(pod.document)
     life = (container.name, state.restarts, timestamp(state.started_s))
-    for one in told:
-        running = (one.get("state") or {}).get("running") or {}
-        if (one.get("name"), one.get("restartCount"), running.get("startedAt")) == life:
-            was_started, was_ready = one.get("started") is True, one.get("ready") is True
-            return at_first(container.probes, was_started=was_started, was_ready=was_ready)
+    for one in (*status.container_statuses, *status.init_container_statuses):
+        if (one.name, one.restart_count, one.started_at) == life:
+            return at_first(container.probes, was_started=one.started, was_ready=one.ready)
     return at_first(container.probes)

@@ -6,6 +6,7 @@ every name escaped as on the bus. It is written before a process is started and 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -18,6 +19,7 @@ import msgspec
 from matrixinfer.agents.node.errors import NodeTaken
 from matrixinfer.agents.node.pods import ContainerId, PodId
 from matrixinfer.agents.node.states import ContainerState
+from matrixinfer.bus.errors import Malformed
 from matrixinfer.bus.ports.leases import Lease
 from matrixinfer.bus.subjects import escape, unescape
 
@@ -26,6 +28,7 @@ logger = logging.getLogger("matrixinfer.agents.node.records")
 LAST_LINE_CHARACTERS = 500
 _TAIL_BYTES = 8192
 _UID = ".uid"
+_UNREADABLE = (OSError, msgspec.DecodeError, UnicodeError, RecursionError)
 _decoder = msgspec.json.Decoder(ContainerState)
 _lease_decoder = msgspec.json.Decoder(Lease)
 
@@ -50,65 +53,67 @@ class Records:
             ) from error
 
     def save_lease(self, lease: Lease) -> None:
-        """The next node on this folder takes it over."""
-        temporary = self._lease.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(lease))
-        temporary.replace(self._lease)
+        """The next node on this folder takes it over; where it cannot be written, that one waits until it ran out."""
+        try:
+            _replace(self._lease, msgspec.json.encode(lease))
+        except OSError as error:
+            logger.warning("the lease of this node cannot be written down: %s", error)
 
     def load_lease(self) -> Lease | None:
         """The lease of the last node on this folder; None when there was none, or it cannot be read."""
         try:
             return _lease_decoder.decode(self._lease.read_bytes())
-        except (FileNotFoundError, msgspec.DecodeError):
+        except FileNotFoundError:
+            return None
+        except _UNREADABLE as error:
+            logger.warning("the last node's lease cannot be read: %s", error)
             return None
 
     def close(self) -> None:
         os.close(self._lock)
 
     def load(self) -> dict[ContainerId, ContainerState]:
-        """What the last node wrote. A record that cannot be read is dropped, with a warning."""
+        """What the last node wrote. A record that cannot be read is removed, with a warning."""
         states: dict[ContainerId, ContainerState] = {}
         for path in sorted(self._pods.glob("*/*/*.json")):
             namespace, pod, container = path.relative_to(self._pods).with_suffix("").parts
             try:
-                state = _decoder.decode(path.read_bytes())
-            except msgspec.DecodeError as error:
-                logger.warning("record %s cannot be read and is dropped: %s", path, error)
-                path.unlink()
-                continue
-            states[ContainerId(PodId(unescape(namespace), unescape(pod)), unescape(container))] = state
+                id = ContainerId(PodId(unescape(namespace), unescape(pod)), unescape(container))
+                states[id] = _decoder.decode(path.read_bytes())
+            except (Malformed, *_UNREADABLE) as error:
+                logger.warning("record %s cannot be read and is removed: %s", path, error)
+                _remove(path)
         return states
 
     def save(self, id: ContainerId, state: ContainerState) -> None:
+        """Raises OSError: the disk is full, or somebody made a file of the folder."""
         path = self._record(id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(state))
-        temporary.replace(path)
+        _replace(path, msgspec.json.encode(state))
 
     def forget(self, id: ContainerId) -> None:
         """The record goes."""
-        self._record(id).unlink(missing_ok=True)
+        _remove(self._record(id))
 
     def make_room(self, pod: PodId, uid: str) -> None:
-        """A folder for this very Pod: what another one of its name has left is removed."""
+        """A folder for this very Pod: what another one of its name has left is removed. Raises OSError."""
         folder = self._folder(pod)
         mark = folder / _UID
-        if folder.is_dir() and not (mark.is_file() and mark.read_text() == uid):
-            shutil.rmtree(folder, ignore_errors=True)
+        if os.path.lexists(folder) and not _says(mark, uid):
+            _remove(folder)
         folder.mkdir(parents=True, exist_ok=True)
         mark.write_text(uid)
 
     def forget_pod(self, pod: PodId) -> None:
         """Its folder goes, with the volumes that are as old as the Pod. Logs stay."""
-        shutil.rmtree(self._folder(pod), ignore_errors=True)
+        _remove(self._folder(pod))
 
     def sweep(self, known: Collection[PodId]) -> None:
         """Folders of other Pods than these go."""
         kept = {self._folder(pod) for pod in known}
         for folder in self._pods.glob("*/*"):
-            if folder.is_dir() and folder not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+            if folder not in kept:
+                _remove(folder)
 
     def working_dir(self, pod: PodId) -> Path:
         """Raises OSError: a container may have made a file of it."""
@@ -146,3 +151,26 @@ class Records:
 
     def _record(self, id: ContainerId) -> Path:
         return self._folder(id.pod) / f"{escape(id.container)}.json"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """The whole file or, whatever happens, the one that was there."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _says(path: Path, text: str) -> bool:
+    try:
+        return path.read_text() == text
+    except (OSError, UnicodeError):
+        return False
+
+
+def _remove(path: Path) -> None:
+    """Whatever it is, and if it can be: what stays is in nobody's way."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from matrixinfer.agents.node.backoff import Backoff
@@ -11,20 +13,23 @@ UNKNOWN_EXIT = 137
 
 CANNOT_START_EXIT = 127
 
+Moment = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
+"""Unix seconds. A record that says others is damaged: there is no such date."""
+
 
 class Process(msgspec.Struct, frozen=True):
     """A process and its group. The pid alone may be somebody else's by now; with its creation time it is not."""
 
-    pid: int
-    created_s: float
+    pid: Annotated[int, msgspec.Meta(gt=1)]
+    created_s: Moment
 
 
 class Ending(msgspec.Struct, frozen=True):
     """How a process ended; times in unix seconds. `message` says more, for people."""
 
     exit_code: int
-    started_s: float
-    finished_s: float
+    started_s: Moment
+    finished_s: Moment
     reason: str = ""
     message: str = ""
 
@@ -40,16 +45,16 @@ class ContainerState(msgspec.Struct, frozen=True):
 
     uid: str
     life: str
-    started_s: float
+    started_s: Moment
     grace_s: float
     process: Process | None = None
     ending: Ending | None = None
     previous: Ending | None = None
     restarts: int = 0
     streak: int = 0
-    stop_asked_s: float | None = None
-    killed_s: float | None = None
-    signalled_s: float | None = None
+    stop_asked_s: Moment | None = None
+    killed_s: Moment | None = None
+    signalled_s: Moment | None = None
     stop_signal: str = "SIGTERM"
     has_post_started: bool = False
 

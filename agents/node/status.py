@@ -8,6 +8,7 @@ from typing import Any
 
 from matrixinfer.agents.node.backoff import Backoff
 from matrixinfer.agents.node.checks import HOST
+from matrixinfer.agents.node.former_status import FormerStatus, former_status
 from matrixinfer.agents.node.plan import (
     NOTHING_SEEN,
     Seen,
@@ -34,7 +35,7 @@ def pod_status(
     pod: Pod, states: States, is_ready: bool, backoff: Backoff, now: float, *, seen: Seen = NOTHING_SEEN
 ) -> dict[str, Any]:
     """The whole `status`. A condition keeps the time of its last change from the status that the object has."""
-    before = pod.document.get("status") or {}
+    before = former_status(pod.document)
     view = _View(pod, states, backoff, seen)
     known = [states.get(id) for id in container_ids(pod)]
     reason, message = _why_not_ready(pod, _lasting(pod, states), is_ready, seen)
@@ -48,7 +49,7 @@ def pod_status(
         ],
         "hostIP": HOST,
         "podIP": HOST,
-        "startTime": before.get("startTime") or timestamp(now),
+        "startTime": before.start_time or timestamp(now),
         "containerStatuses": [view.of(one) for one in pod.containers],
     }
     if pod.init_containers:
@@ -58,13 +59,13 @@ def pod_status(
 
 def refusal_status(document: Object, message: str, now: float) -> dict[str, Any]:
     """The status of a Pod that cannot run on any node."""
-    before = document.get("status") or {}
+    before = former_status(document)
     return {
         "phase": "Failed",
         "reason": "BadPod",
         "message": message,
         "conditions": [_condition(before, "Ready", False, now=now, reason="BadPod", message=message)],
-        "startTime": before.get("startTime") or timestamp(now),
+        "startTime": before.start_time or timestamp(now),
     }
 
 
@@ -118,12 +119,11 @@ def _why_not_ready(pod: Pod, known: list[ContainerState | None], is_ready: bool,
 
 
 def _condition(
-    before: Object, type: str, is_true: bool, *, now: float, reason: str = "", message: str = ""
+    before: FormerStatus, type: str, is_true: bool, *, now: float, reason: str = "", message: str = ""
 ) -> dict[str, Any]:
     status = "True" if is_true else "False"
-    conditions: list[Object] = before.get("conditions") or []
-    former = next((condition for condition in conditions if condition.get("type") == type), {})
-    since = former.get("lastTransitionTime") if former.get("status") == status else None
+    former = before.condition(type)
+    since = former.last_transition_time if former is not None and former.status == status else None
     condition = {"type": type, "status": status, "lastTransitionTime": since or timestamp(now)}
     if reason:
         condition |= {"reason": reason, "message": message}

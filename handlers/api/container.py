@@ -3,11 +3,11 @@ handed on to Kubernetes as they are."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from matrixinfer.handlers.api.kubernetes import IntOrText, Passed
+from matrixinfer.handlers.api.kubernetes import LAST_PORT, Passed, PortOrName
 from matrixinfer.handlers.api.meta import DnsLabel, Flag, Part, Whole
 from matrixinfer.handlers.api.patterns import FIELD_PATH, FOR_A_PROCESS, PATH_BELOW, VARIABLE
 from matrixinfer.handlers.api.quantities import Quantity
@@ -18,6 +18,7 @@ MOST = 2**31 - 1
 """Kubernetes' numbers of seconds and of times have 32 bits."""
 Seconds = Annotated[Whole, Field(ge=1, le=MOST)]
 Times = Annotated[Whole, Field(ge=1, le=MOST)]
+Port = Annotated[Whole, Field(ge=1, le=LAST_PORT)]
 Below = Annotated[str, Field(pattern=PATH_BELOW)]
 
 
@@ -64,19 +65,19 @@ class HttpHeader(Part):
 
 class HttpGetAction(Part):
     path: str = ""
-    port: IntOrText
+    port: PortOrName
     host: str = ""
     scheme: Literal["", "HTTP", "HTTPS"] = ""
     http_headers: tuple[HttpHeader, ...] = ()
 
 
 class TcpSocketAction(Part):
-    port: IntOrText
+    port: PortOrName
     host: str = ""
 
 
 class GrpcAction(Part):
-    port: Whole
+    port: Port
     service: str = ""
 
 
@@ -84,12 +85,27 @@ class SleepAction(Part):
     seconds: Annotated[Whole, Field(ge=0, le=MOST)]
 
 
-class Probe(Part):
-    """One of the actions, and how often it is tried."""
+class Action(Part):
+    """What a probe or a hook does: one of these."""
 
     exec: ExecAction | None = None
     http_get: HttpGetAction | None = None
     tcp_socket: TcpSocketAction | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        named = [name for name in _ACTIONS if getattr(self, name, None) is not None]
+        if len(named) > 1:
+            raise ValueError(f"expected one action, got {' and '.join(_ACTIONS[name] for name in named)}")
+        return self
+
+
+_ACTIONS = {"exec": "exec", "http_get": "httpGet", "tcp_socket": "tcpSocket", "grpc": "grpc", "sleep": "sleep"}
+
+
+class Probe(Action):
+    """One of the actions, and how often it is tried."""
+
     grpc: GrpcAction | None = None
     initial_delay_seconds: Annotated[Whole, Field(ge=0, le=MOST)] = 0
     period_seconds: Seconds = 10
@@ -100,10 +116,7 @@ class Probe(Part):
     """Instead of the Pod's, where this probe has failed."""
 
 
-class LifecycleHandler(Part):
-    exec: ExecAction | None = None
-    http_get: HttpGetAction | None = None
-    tcp_socket: TcpSocketAction | None = None
+class LifecycleHandler(Action):
     sleep: SleepAction | None = None
 
 
@@ -116,11 +129,12 @@ class Lifecycle(Part):
 
 
 class ContainerPort(Part):
-    container_port: Annotated[Whole, Field(ge=1, le=65535)]
+    container_port: Port
     name: str = ""
     protocol: str = ""
     host_ip: str = ""
-    host_port: Whole | None = None
+    host_port: Annotated[Whole, Field(ge=0, le=LAST_PORT)] | None = None
+    """0, as none: no port of the machine."""
 
 
 class ResourceRequirements(Part):

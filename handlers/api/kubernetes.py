@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+from matrixinfer.handlers.api.jsonobject import JsonObject
 from matrixinfer.handlers.api.sentences import shown
 
-Passed = dict[str, Any]
+Passed = JsonObject
 """An object of Kubernetes' API. A typing error in it is told by the API server, when the Pod is made; a node that runs
 containers as processes does not look at it."""
+
+
+LAST_PORT = 65535
 
 
 def _int_or_text(value: object) -> object:
@@ -20,4 +24,14 @@ def _int_or_text(value: object) -> object:
 
 
 IntOrText = Annotated[int | str, BeforeValidator(_int_or_text), WithJsonSchema({"x-kubernetes-int-or-string": True})]
-"""The number of a port or its name; an amount such as `500m` or `80Gi`."""
+"""An amount such as `500m` or `80Gi`."""
+
+
+def _port_or_name(value: int | str) -> int | str:
+    if isinstance(value, int) and not 1 <= value <= LAST_PORT:
+        raise ValueError(f"expected a port from 1 to {LAST_PORT}, got {shown(value)}")
+    return value
+
+
+PortOrName = Annotated[IntOrText, AfterValidator(_port_or_name)]
+"""The number of a port, or the name that one of the container's ports has."""
