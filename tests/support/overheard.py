@@ -15,6 +15,8 @@ from matrixinfer.bus.contracts.load import LoadEvent, Snapshot
 from matrixinfer.bus.jetstream import connect
 from matrixinfer.bus.ports import Signal
 from matrixinfer.bus.settings import BusSettings
+from matrixinfer.bus.subjects import key, parse_key
+from matrixinfer.handlers.api.meta import DEFAULT_NAMESPACE
 from support.house import House
 
 
@@ -67,9 +69,10 @@ class Overheard:
         """Does an agent hold work of this phase, without a first token?"""
         return any(work.phase == phase for snapshot in self._snapshots.values() for work in snapshot.waiting)
 
-    def pods(self, model: str) -> list[str]:
-        """Those that tell of themselves."""
-        return [pod for pod in self._snapshots if pod.startswith(f"{model}-")]
+    async def serving(self, model: str) -> int:
+        """Pods that tell of themselves, and are in the pool: of one that comes back the pool hears a little later."""
+        entries = await self._bus.store("SERVING").entries(key("pod", DEFAULT_NAMESPACE, model))
+        return len({parse_key(entry)[-1] for entry in entries} & self._snapshots.keys())
 
     # -- hearing it
     async def _on_work(self, signal: Signal) -> None:

@@ -103,7 +103,10 @@ async def answer(house: House, model: str, prompt: str = WORDS, tokens: int = 8)
 
 
 async def are_serving(overheard: Overheard, model: str, pods: int) -> None:
-    await eventually(lambda: len(overheard.pods(model)) == pods, timeout_s=60)
+    async def are_all_there() -> bool:
+        return await overheard.serving(model) == pods
+
+    await eventually(are_all_there, timeout_s=60, every_s=0.05)
 
 
 def agent_of(house: House, pod: str) -> int:
