@@ -10,6 +10,7 @@ from matrixinfer.handlers.api.durations import Duration
 from matrixinfer.handlers.api.jsonobject import JsonObject
 from matrixinfer.handlers.api.meta import Part, Whole
 
+TenantWeight = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
 PluginName = Annotated[str, Field(min_length=1, max_length=63)]
 
 
@@ -22,7 +23,7 @@ class PluginChoice(Part):
 
 
 class ScorerChoice(PluginChoice):
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    weight: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = 1.0
     """It counts so much over the sum of all weights."""
 
 
@@ -69,6 +70,6 @@ class Dispatch(Part):
     """A pod gets no more requests than keep its output tokens so close together (the mean of an answer), by what it
     has shown so far; the rest waits in the queue. An empty pod always takes one. Absent: as many as there are slots."""
 
-    tenant_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    tenant_weights: dict[str, TenantWeight] = Field(default_factory=dict)
     """Tenant and its share beside the others, 1 for who is not named: with 2 it gets twice as many tokens while both
     wait."""

@@ -108,6 +108,8 @@ def _path(location: tuple[int | str, ...]) -> str:
 def _suggestion(kind: Kind, field: str) -> str:
     known = _field_names(kind.type)
     by_case = {name.lower(): name for name in known}
+    if field in known:
+        return "; there is one of this name, but not here"
     close = difflib.get_close_matches(field.lower(), by_case, n=1)
     return f"; did you mean {by_case[close[0]]!r}?" if close else ""
 

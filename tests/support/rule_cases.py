@@ -95,6 +95,7 @@ _LOAD = {"metricName": "load", "targetValue": "500m"}
 CASES = [
     Case("bounds", _model({"maxReplicas": 1}), _model({"minReplicas": 2, "maxReplicas": 1}), "maxReplicas must be"),
     Case("weights", _model({"type": "LlamaCpp", "modelURI": "file:///m"}), _model({"type": "LlamaCpp"}), "modelURI"),
+    Case("durations", _route(timeout="8760h"), _route(timeout="8760h1ms"), "a duration must be at most 8760h"),
     Case("external", _model(_OPENAI), _model({"type": "OpenAI"}), "external is for backends of type OpenAI"),
     Case(
         "kinds of workers",
