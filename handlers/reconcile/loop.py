@@ -47,8 +47,6 @@ from matrixinfer.handlers.reconcile.triggers import Key
 
 logger = logging.getLogger("matrixinfer.handlers.reconcile.loop")
 
-CONFLICT_RETRY_S = 0.05
-
 _RECONCILED: dict[str, type[Resource]] = {
     "Model": Model,
     "ModelInfer": ModelInfer,
@@ -106,9 +104,9 @@ class Loop:
             plan = await decide(key.namespace, key.name)
             await self._act(key, plan)
         except (Conflict, Conflicted) as error:
-            raise Retry(CONFLICT_RETRY_S, str(error)) from error
-        except BusError as error:  # whoever cannot be reached will come back: tried for ever
-            raise self._setbacks.retry(key, str(error)) from error
+            raise self._setbacks.conflict(key, str(error)) or await self._failed(key, str(error)) from error
+        except BusError as error:  # whoever cannot be reached will come back
+            raise await self._failed(key, str(error), is_tried_for_ever=True) from error
         except ClusterError as error:
             raise await self._failed(key, str(error)) from error
         except Exception as error:
@@ -118,15 +116,15 @@ class Loop:
         if plan.again_after_s is not None:
             raise Retry(plan.again_after_s, "something is due then")
 
-    async def _failed(self, key: Key, reason: str) -> Retry | Reject:
+    async def _failed(self, key: Key, reason: str, *, is_tried_for_ever: bool = False) -> Retry | Reject:
         """Told by a condition and an Event when it goes on, and at last given up: then it is a dead letter."""
         retry = self._setbacks.retry(key, reason)
-        given_up = self._setbacks.give_up(key, reason)
+        given_up = None if is_tried_for_ever else self._setbacks.give_up(key, reason)
         subject = self._cluster.get(_RECONCILED[key.kind], key.namespace, key.name)
         if subject is not None and (given_up or self._setbacks.is_to_be_told(key)):
             with contextlib.suppress(BusError, ClusterError):  # the next failure tells it
                 await self._cluster.update_status(with_failure(subject, reason, self._clock.now()))
-            await self._cluster.record(subject, FAILED, reason, is_warning=True)
+                await self._cluster.record(subject, FAILED, reason, is_warning=True)
         return given_up or retry
 
     # -- gather and decide

@@ -10,6 +10,9 @@ from matrixinfer.handlers.reconcile.triggers import Key
 
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 30.0
+CONFLICT_RETRY_S = 0.05
+CONFLICTS = 20
+"""In a row: by then it is no longer somebody who was faster."""
 TOLD_AFTER = 4
 """Failures in a row: some seconds, which a conflict or an election does not last."""
 GIVEN_UP_AFTER = 20
@@ -24,6 +27,12 @@ class Setbacks:
 
     def __init__(self) -> None:
         self._counts: dict[Key, int] = {}
+        self._conflicts: dict[Key, int] = {}
+
+    def conflict(self, key: Key, reason: str) -> Retry | None:
+        """Look again almost at once. None: it is a failure like others."""
+        self._conflicts[key] = self._conflicts.get(key, 0) + 1
+        return Retry(CONFLICT_RETRY_S, reason) if self._conflicts[key] <= CONFLICTS else None
 
     def retry(self, key: Key, reason: str) -> Retry:
         """Each failure in a row doubles the wait."""
@@ -42,6 +51,7 @@ class Setbacks:
 
     def forget(self, key: Key) -> None:
         self._counts.pop(key, None)
+        self._conflicts.pop(key, None)
 
 
 def with_failure(resource: Resource, reason: str, now: float) -> Resource:

@@ -195,7 +195,7 @@ def _meaning(refusal: Refused, resource: Resource) -> ClusterError:
         return NotFound(f"{_named(resource)} is not there: {refusal.message}")
     if refusal.status == 409 or (refusal.status == 422 and "metadata.uid" in refusal.message):
         return Conflicted(f"{_named(resource)} is another object now, or changes too often: {refusal.message}")
-    if refusal.status == 422 and resource.kind == "Pod":
+    if refusal.status == 422 and resource.kind == "Pod" and "pod updates may not" in refusal.message:
         return Conflicted(
             f"the spec of {_named(resource)} cannot change; delete it and apply it anew ({refusal.message})"
         )

@@ -102,15 +102,15 @@ class Connection:
         content_type: str = "application/json",
     ) -> dict[str, Any]:
         """The answer. Raises Refused for an error that the server means, Unavailable for no answer and for an answer
-        that says as much (5xx). A request that was turned away unread (429) is sent again when the server asks for
-        it."""
+        that says as much (most of 5xx). A request that was turned away unread (429) is sent again when the server asks
+        for it."""
         request = _Request(method, path, query or {}, body, content_type)
         backoff = Backoff()
         for attempt in range(ATTEMPTS):
             try:
                 return await self._call_once(request)
             except Refused as refusal:
-                if refusal.status >= 500:
+                if refusal.status >= 500 and not refusal.is_about_the_object:
                     raise Unavailable(str(refusal)) from refusal
                 if refusal.status != 429:
                     raise
@@ -193,8 +193,8 @@ def _refusal(response: aiohttp.ClientResponse, data: bytes) -> Refused:
     """A server in front of the API server answers with whatever text it likes."""
     try:
         status = json.loads(data)
-        reason, message = str(status["reason"]), str(status["message"])
-    except (ValueError, KeyError, TypeError):
+        reason, message = str(status.get("reason") or response.reason), str(status["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         reason, message = response.reason or "", data[:500].decode(errors="replace").strip()
     asked = response.headers.get("Retry-After", "")
     kind = TooOld if response.status == 410 else Refused

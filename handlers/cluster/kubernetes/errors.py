@@ -20,6 +20,11 @@ class Refused(ClusterError):
         self.message = message
         self.retry_after_s = retry_after_s
 
+    @property
+    def is_about_the_object(self) -> bool:
+        """Sent again, it would be refused again. Server-side apply says 500 of lists with two items of one name."""
+        return self.status < 500 or "duplicate entries for key" in self.message
+
 
 class TooOld(Refused):
     """410: the version, or the place in a paged list, is gone from the server's memory."""

@@ -94,7 +94,12 @@ def _told(spec: PodSpec, pod: Metadata, place: Place, entry: str, size: int) -> 
     }
     identity = tuple(EnvVar(name=name, value=value) for name, value in own.items())
 
-    def told(container: Container) -> Container:
-        return container.model_copy(update={"env": identity + container.env})
+    def told(containers: tuple[Container, ...]) -> tuple[Container, ...]:
+        return tuple(one.model_copy(update={"env": _each_once(identity + one.env)}) for one in containers)
 
-    return spec.model_copy(update={"containers": tuple(told(container) for container in spec.containers)})
+    return spec.model_copy(update={"containers": told(spec.containers), "init_containers": told(spec.init_containers)})
+
+
+def _each_once(env: tuple[EnvVar, ...]) -> tuple[EnvVar, ...]:
+    """The last one of a name counts, in the place of the first. Server-side apply takes no name twice."""
+    return tuple({variable.name: variable for variable in env}.values())

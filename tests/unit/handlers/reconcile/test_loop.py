@@ -7,6 +7,7 @@ import pytest
 from matrixinfer.bus.clock import ManualClock
 from matrixinfer.bus.errors import Reject, Retry
 from matrixinfer.bus.memory import MemoryBroker
+from matrixinfer.handlers.api.conditions import find
 from matrixinfer.handlers.api.manifests import parse_manifests
 from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.modelserver import ModelServer
@@ -16,9 +17,17 @@ from matrixinfer.handlers.api.service import Service
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
 from matrixinfer.handlers.errors import Conflicted
 from matrixinfer.handlers.reconcile.backends.platform import Platform
-from matrixinfer.handlers.reconcile.loop import CONFLICT_RETRY_S, Loop
+from matrixinfer.handlers.reconcile.loop import Loop
 from matrixinfer.handlers.reconcile.modelinfer import NEXT_PORTION_S, PORTION
-from matrixinfer.handlers.reconcile.setbacks import FAILED, FIRST_RETRY_S, GIVEN_UP_AFTER, LAST_RETRY_S, TOLD_AFTER
+from matrixinfer.handlers.reconcile.setbacks import (
+    CONFLICT_RETRY_S,
+    CONFLICTS,
+    FAILED,
+    FIRST_RETRY_S,
+    GIVEN_UP_AFTER,
+    LAST_RETRY_S,
+    TOLD_AFTER,
+)
 from matrixinfer.handlers.reconcile.triggers import RECONCILED, Key
 
 SERVER = """
@@ -121,6 +130,23 @@ async def test_a_conflict_is_looked_at_again_almost_at_once(monkeypatch):
 
         monkeypatch.setattr(place.cluster, "apply", lost)
         assert (await place.verdict(Key("ModelInfer", "default", "i"))).after_s == CONFLICT_RETRY_S
+
+
+async def test_a_conflict_without_an_end_is_a_failure_and_told(monkeypatch):
+    key = Key("ModelInfer", "default", "i")
+    async with Place() as place:
+
+        async def lost(resource: object) -> None:
+            raise Conflicted("somebody is always faster")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(place.cluster, "apply", lost)
+            waits = [(await place.verdict(key)).after_s for _ in range(CONFLICTS + TOLD_AFTER)]
+            assert waits[: CONFLICTS + 2] == [*[CONFLICT_RETRY_S] * CONFLICTS, FIRST_RETRY_S, 2 * FIRST_RETRY_S]
+            found = place.cluster.get(ModelInfer, "default", "i")
+            assert "somebody is always faster" in find(found.status.conditions, FAILED).message
+        await place.loop.reconcile(key)
+        assert find(place.cluster.get(ModelInfer, "default", "i").status.conditions, FAILED) is None
 
 
 async def test_the_rest_of_a_large_object_comes_after_a_turn_of_the_others():
