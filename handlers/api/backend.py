@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -21,8 +22,8 @@ from matrixinfer.handlers.api.engines import (
 from matrixinfer.handlers.api.jsonobject import JsonObject
 from matrixinfer.handlers.api.kubernetes import Passed
 from matrixinfer.handlers.api.lora import LoraAdapters, check_names
-from matrixinfer.handlers.api.meta import DnsLabel, DnsName, Flag, Part, Whole
-from matrixinfer.handlers.api.patterns import BASE_URL, CACHE_URI, IMAGE, MODEL_URI
+from matrixinfer.handlers.api.meta import DnsLabel, DnsName, Flag, OptionalName, Part, Whole
+from matrixinfer.handlers.api.patterns import BASE_URL, CACHE_URI, CLAIM_URI, IMAGE, MODEL_URI
 from matrixinfer.handlers.api.rollout import RolloutStrategy
 from matrixinfer.handlers.api.rules import Rule
 from matrixinfer.handlers.api.tokenizer import Tokenizer
@@ -42,6 +43,9 @@ _CONNECTORS: dict[BackendType, tuple[ConnectorType, ...]] = {
     BackendType.SIMULATED: ("sglang", "nixl", "mooncake", "lmcache", "http"),
 }
 """The first is what a backend has that names none."""
+
+_CLAIMS = "pvc://<claim>/<folder> needs the name of a PersistentVolumeClaim"
+_FLAG = re.compile(r"-{0,2}[A-Za-z][A-Za-z0-9_.-]*")
 
 SET_BY_US: dict[BackendType, frozenset[str]] = {
     BackendType.SGLANG: frozenset(
@@ -167,6 +171,11 @@ class Backend(Part):
             " self.type == 'vLLM' ? self.kvConnector in ['nixl', 'mooncake', 'lmcache'] : self.type == 'Simulated')",
             "this kvConnector is none of the engine's",
         ),
+        Rule(
+            "[has(self.modelURI) ? self.modelURI : '', has(self.cacheURI) ? self.cacheURI : ''].all(uri,"
+            f" !uri.startsWith('pvc://') || (uri.matches('{CLAIM_URI}') && size(uri.split('/')[2]) <= 253))",
+            _CLAIMS,
+        ),
     )
 
     name: DnsLabel
@@ -174,7 +183,7 @@ class Backend(Part):
 
     type: BackendType
 
-    model_uri: Annotated[str, Field(pattern=MODEL_URI)] = ""
+    model_uri: Annotated[str, Field(max_length=2048, pattern=MODEL_URI)] = ""
     """Where the weights come from, as `scheme://…`; may be empty for engines without weights."""
 
     cache_uri: Annotated[str, Field(max_length=1024, pattern=CACHE_URI)] = ""
@@ -196,7 +205,7 @@ class Backend(Part):
     scaling_cost: Annotated[Whole, Field(ge=0)] = 1
     """Of one replica, beside those of the other backends: what the model's `autoscalingPolicy` minimizes."""
 
-    autoscaling_policy: Annotated[str, Field(max_length=253)] = ""
+    autoscaling_policy: OptionalName = ""
     """An AutoScalingPolicy of the namespace: this backend is scaled by it, apart from the others."""
 
     scale_to_zero_grace_period: Duration | None = None
@@ -229,10 +238,10 @@ class Backend(Part):
     """As `env`, whole Secrets and ConfigMaps: credentials for the weights."""
 
     image_pull_secrets: tuple[Passed, ...] = ()
-    service_account_name: Annotated[str, Field(max_length=253)] = ""
+    service_account_name: OptionalName = ""
     scheduler_name: Annotated[str, Field(max_length=253)] = ""
     """Who places the Pods; empty: Kubernetes' own."""
-    runtime_class_name: Annotated[str, Field(max_length=253)] = ""
+    runtime_class_name: OptionalName = ""
 
     external: External | None = None
     """For type `OpenAI`: where it is."""
@@ -300,9 +309,18 @@ class Backend(Part):
         return self
 
     @model_validator(mode="after")
+    def _claims_have_names(self) -> Self:
+        for uri in (self.model_uri, self.cache_uri):
+            if uri.startswith("pvc://") and not (re.match(CLAIM_URI, uri) and len(uri.split("/")[2]) <= 253):
+                raise ValueError(f"{_CLAIMS}, got {uri}")
+        return self
+
+    @model_validator(mode="after")
     def _flags_are_the_users_own(self) -> Self:
         for config in (self.config, *(worker.config for worker in self.workers)):
             for flag in config:
+                if self.type in SERVERS and not _FLAG.fullmatch(flag):
+                    raise ValueError(f"config: expected names of flags such as tp-size, got {flag!r}")
                 if flag.lstrip("-").replace("_", "-") in SET_BY_US.get(self.type, ()):
                     raise ValueError(f"config must not name {flag!r}: it follows from the other fields")
         return self

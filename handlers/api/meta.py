@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from matrixinfer.handlers.api.patterns import DNS_LABEL, DNS_NAME, LABEL_VALUE
+from matrixinfer.handlers.api.patterns import DNS_LABEL, DNS_NAME, DNS_NAME_OR_NONE, LABEL_VALUE
 from matrixinfer.handlers.api.rules import Rule, with_rules
 
 GROUP_VERSION = "matrixinfer.ai/v1alpha1"
@@ -20,6 +20,7 @@ DEFAULT_NAMESPACE = "default"
 
 DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)]
+OptionalName = Annotated[str, Field(max_length=253, pattern=DNS_NAME_OR_NONE)]
 LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
 Labels = dict[str, LabelValue]
 Whole = Annotated[int, Field(strict=True)]

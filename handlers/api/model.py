@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from matrixinfer.handlers.api.backend import Backend
-from matrixinfer.handlers.api.meta import Condition, Part, Resource, Whole
+from matrixinfer.handlers.api.meta import Condition, OptionalName, Part, Resource, Whole
 from matrixinfer.handlers.api.modelinfer import MOST_PODS
 from matrixinfer.handlers.api.modelroute import ModelMatch
 from matrixinfer.handlers.api.patterns import SERVED_NAME
@@ -38,7 +38,7 @@ class ModelSpec(Part):
     backends: Annotated[tuple[Backend, ...], Field(min_length=1, max_length=16)]
     """One for each engine or kind of hardware; requests are shared among them by their `routeWeight`."""
 
-    autoscaling_policy: Annotated[str, Field(max_length=253)] = ""
+    autoscaling_policy: OptionalName = ""
     """An AutoScalingPolicy of the namespace: all backends are scaled by it together, at the least `scalingCost`."""
 
     cost_expansion_rate_percent: Annotated[Whole, Field(ge=0, le=10_000)] = 200

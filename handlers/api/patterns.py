@@ -5,11 +5,13 @@ from __future__ import annotations
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 DNS_LABEL = f"^{_LABEL}$"
 DNS_NAME = rf"^{_LABEL}(\.{_LABEL})*$"
+DNS_NAME_OR_NONE = rf"^({_LABEL}(\.{_LABEL})*)?$"
 LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
 ROLE_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 SERVED_NAME = r"^[A-Za-z0-9]?[-A-Za-z0-9._/:]*$"
 MODEL_URI = r"^([a-z][a-z0-9+.-]*://[^\s\x00]+)?$"
-CACHE_URI = r"^((hostpath:///|pvc://[a-z0-9])[^\s\x00]*)?$"
+CACHE_URI = rf"^(hostpath:///[^\s\x00]*|pvc://{_LABEL}(\.{_LABEL})*(/[^\s\x00]*)?)?$"
+CLAIM_URI = rf"^pvc://{_LABEL}([.]{_LABEL})*(/.*)?$"
 ARTIFACT_URI = r"^[a-z][a-z0-9+.-]*://[^\s\x00]+$"
 ADAPTER_NAME = r"^[A-Za-z0-9][-A-Za-z0-9._/:]*$"
 IMAGE = r"^[^\s\x00]*$"
@@ -31,6 +33,8 @@ PATH_BELOW = rf"^({_STEP}(/+{_STEP})*/*)?$"
 MEANINGS = {
     DNS_LABEL: "expected lower case letters, digits and '-', beginning and ending with a letter or digit",
     DNS_NAME: "expected lower case letters, digits, '-' and '.', beginning and ending with a letter or digit",
+    DNS_NAME_OR_NONE: "expected lower case letters, digits, '-' and '.', beginning and ending with a letter or digit, "
+    "or nothing",
     LABEL_VALUE: "expected letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, or nothing",
     ROLE_NAME: "expected lower case letters, digits and '-', beginning with a letter, not ending with '-'",
     SERVED_NAME: "expected letters, digits, '-', '.', '_', '/' and ':'",

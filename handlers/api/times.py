@@ -10,5 +10,9 @@ def timestamp(unix_s: float) -> str:
 
 
 def unix_seconds(text: str) -> float:
-    """The inverse of `timestamp`; also reads fractions and offsets."""
-    return datetime.fromisoformat(text).timestamp()
+    """The inverse of `timestamp`; also reads fractions and offsets. What is no time, because somebody wrote it by hand,
+    is long ago, so that nothing waits for it."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0

@@ -96,6 +96,18 @@ CASES = [
     Case("bounds", _model({"maxReplicas": 1}), _model({"minReplicas": 2, "maxReplicas": 1}), "maxReplicas must be"),
     Case("weights", _model({"type": "LlamaCpp", "modelURI": "file:///m"}), _model({"type": "LlamaCpp"}), "modelURI"),
     Case("durations", _route(timeout="8760h"), _route(timeout="8760h1ms"), "a duration must be at most 8760h"),
+    Case(
+        "claims",
+        _model(_SGLANG | {"modelURI": "pvc://a.b/m", "cacheURI": "pvc://c-1"}),
+        _model(_SGLANG | {"modelURI": "pvc://a_b/m"}),
+        "needs the name of a PersistentVolumeClaim",
+    ),
+    Case(
+        "claims with long names",
+        _model(_SGLANG | {"cacheURI": f"pvc://{'a' * 253}/m"}),
+        _model(_SGLANG | {"cacheURI": f"pvc://{'a' * 254}/m"}),
+        "needs the name of a PersistentVolumeClaim",
+    ),
     Case("external", _model(_OPENAI), _model({"type": "OpenAI"}), "external is for backends of type OpenAI"),
     Case(
         "kinds of workers",

@@ -394,3 +394,24 @@ def test_a_duration_ends(duration):
 def test_a_field_of_another_part_is_not_proposed_in_its_own_place():
     told = problem(changed(MODEL, "spec", "backends", 0, "dispatch", to={"scorers": []}))
     assert told.endswith("dispatch.scorers: unknown field; there is one of this name, but not here")
+
+
+SGLANG = {"name": "a", "type": "SGLang", "modelURI": "hf://org/m"}
+
+
+@pytest.mark.parametrize("flag", ["", "-", "--", "tp size", "a=b", "--a\nb", "0"])
+def test_what_cannot_be_a_flag_is_refused(flag):
+    told = problem(changed(MODEL, "spec", "backends", 0, to=SGLANG | {"config": {flag: 1}}))
+    assert f"config: expected names of flags such as tp-size, got {flag!r}" in told
+
+
+@pytest.mark.parametrize("flag", ["tp-size", "tp_size", "--tp-size", "-O", "hf-overrides.a"])
+def test_a_flag_may_be_written_as_people_do(flag):
+    assert parse_manifests(changed(MODEL, "spec", "backends", 0, to=SGLANG | {"config": {flag: 1}}))
+
+
+@pytest.mark.parametrize("field", ["autoscalingPolicy", "serviceAccountName", "runtimeClassName"])
+def test_a_name_of_another_object_can_be_one(field):
+    assert parse_manifests(changed(MODEL, "spec", "backends", 0, to=SGLANG | {field: "a.b-1"}))
+    told = problem(changed(MODEL, "spec", "backends", 0, to=SGLANG | {field: "Bad Name"}))
+    assert f"spec.backends[0].{field}: expected lower case letters" in told
