@@ -28,7 +28,7 @@ class Conditions(NamedTuple):
         if any(headers.get(name) != value for name, value in self.headers):
             return False
         return all(
-            name in headers and accepts(headers[name].decode("latin-1")) for name, accepts in self.header_matches
+            name in headers and accepts(headers[name].decode(errors="replace")) for name, accepts in self.header_matches
         )
 
 

@@ -21,6 +21,7 @@ from matrixinfer.handlers.api.modelinfer import MOST_PODS, ModelInfer
 from matrixinfer.handlers.api.scalingtarget import Claim
 from matrixinfer.handlers.api.times import timestamp
 from matrixinfer.handlers.reconcile.plan import Plan, listed
+from matrixinfer.handlers.reconcile.precedence import holders
 
 Infers = Mapping[str, ModelInfer]
 Replicas = Mapping[Claim, int]
@@ -87,11 +88,10 @@ def _accepted(
 
 def _taken(binding: AutoScalingPolicyBinding, others: Iterable[AutoScalingPolicyBinding]) -> str:
     """What older bindings scale of it, and the oldest of them."""
-    older = [one for one in others if one.age_order < binding.age_order and not one.is_terminating]
-    rivals = [other for other in older if _shared(binding, other)]
+    rivals = holders(binding, others, lambda one, other: bool(_shared(one, other)))
     if not rivals:
         return ""
-    oldest = min(rivals, key=lambda other: other.age_order)
+    oldest = rivals[0]
     claims = listed(str(claim) for claim in _shared(binding, oldest))
     return f"the older binding {oldest.metadata.name} scales {claims}"
 

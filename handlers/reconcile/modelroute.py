@@ -1,6 +1,6 @@
 """ModelRoute → its compiled route in SERVING. Pure.
 
-Of two routes for one name the oldest wins, and the loser says so.
+Of two routes for one name the oldest wins; the loser answers for none of its names, and says so.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from matrixinfer.handlers.api.modelroute import ModelRoute, ModelRouteStatus, Ro
 from matrixinfer.handlers.api.modelserver import ModelServer
 from matrixinfer.handlers.api.times import timestamp, unix_seconds
 from matrixinfer.handlers.reconcile.plan import Contract, Plan, listed, serving_changes
+from matrixinfer.handlers.reconcile.precedence import holders
 
 Servers = Mapping[str, ModelServer]
 
@@ -30,8 +31,7 @@ def decide(
 ) -> Plan:
     """`others`: the other routes of all namespaces, for clients name a model without one. `servers`: the ModelServers
     of the route's namespace by name. `serving`: the entry that this route has in SERVING now, if any."""
-    older = [one for one in others if one.age_order < route.age_order and not one.is_terminating]
-    winners = [other for other in older if other.names & route.names]
+    winners = holders(route, others, lambda one, other: not one.names.isdisjoint(other.names))
     wanted: dict[str, Contract] = {}
     if not winners:
         wanted[route_key(route.metadata.namespace, route.metadata.name)] = compiled(route, servers)
@@ -109,7 +109,7 @@ def _served_name(server: ModelServer | None) -> str:
 def _accepted(route: ModelRoute, winners: list[ModelRoute]) -> Condition:
     if not winners:
         return condition("Accepted", True, "Accepted", f"answers for {listed(route.names)}")
-    oldest = min(winners, key=lambda other: other.age_order)
+    oldest = winners[0]
     message = (
         f"the older ModelRoute {oldest.metadata.namespace}/{oldest.metadata.name} answers for "
         f"{listed(route.names & oldest.names)}; choose another name or delete that route"

@@ -30,6 +30,9 @@ def chosen(table: RouteTable, headers: dict[bytes, bytes] | None = None, model: 
         (TextMatch("prefix", "be"), b"beta", b"abe"),
         (TextMatch("regex", "be[a-z]+"), b"beta", b"beta2"),
         (TextMatch("regex", "b.*"), "bä".encode("latin-1"), b"a"),
+        (TextMatch("exact", "bä"), "bä".encode(), "bä".encode("latin-1")),
+        (TextMatch("prefix", "bä"), "bäta".encode(), b"ba"),
+        (TextMatch("regex", "b."), "bä".encode(), b"bab"),
     ],
 )
 def test_a_header_is_compared_as_the_rule_says(match, matching, other):

@@ -188,6 +188,17 @@ def test_the_older_of_two_bindings_of_a_target_wins_and_its_end_makes_way():
     assert told(world, "Accepted", "a")[0] == "True"
 
 
+def test_a_binding_that_lost_one_of_its_targets_keeps_nobody_from_the_others():
+    one, other = ("{prefill: {maxReplicas: 3}}", "{decode: {maxReplicas: 3}}")
+    both = "{prefill: {maxReplicas: 3}, decode: {maxReplicas: 3}}"
+    bindings = split("first", roles=one), split("second", roles=both), split("third", roles=other)
+    world = world_of(infer(prefill=1, decode=1), policy(), *bindings)
+    assert [told(world, "Accepted", name)[0] for name in ("first", "second", "third")] == ["True", "False", "True"]
+    world.remove(AutoScalingPolicyBinding, "first")
+    world.settle()
+    assert [told(world, "Accepted", name)[0] for name in ("second", "third")] == ["True", "False"]
+
+
 def test_a_binding_that_is_on_its_way_out_holds_no_target():
     world = world_of(infer(), policy(), scaling("z"), scaling("a"))
     world.mark_deleted(AutoScalingPolicyBinding, "z")

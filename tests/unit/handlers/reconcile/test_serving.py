@@ -156,6 +156,20 @@ def test_the_oldest_of_two_routes_for_a_name_wins_and_its_end_makes_way(world):
     assert condition(world, ModelRoute, "a", "Accepted").status == "True"
 
 
+def test_a_route_that_lost_one_of_its_names_keeps_nobody_from_the_others(world):
+    world.write(route("c", model="chat"))
+    world.now += 1
+    world.write(route("b", model="chat", more="loraAdapters: [poet]"))
+    world.now += 1
+    world.write(route("a", model="poet"))
+    world.settle()
+    assert [world.route(name) is not None for name in "cba"] == [True, False, True]
+    world.remove(ModelRoute, "c")
+    world.settle()
+    assert [world.route(name) is not None for name in "ba"] == [True, False]
+    assert "older ModelRoute default/b answers for poet" in condition(world, ModelRoute, "a", "Accepted").message
+
+
 def test_a_route_that_is_on_its_way_out_holds_no_name(world):
     world.write(route("b"))
     world.now += 1
