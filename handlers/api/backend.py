@@ -202,7 +202,7 @@ class Backend(Part):
     workers: Annotated[tuple[Worker, ...], Field(max_length=2)] = ()
     """What each replica consists of; empty: one Pod that does everything."""
 
-    scaling_cost: Annotated[Whole, Field(ge=0)] = 1
+    scaling_cost: Annotated[Whole, Field(ge=0, le=1_000_000)] = 1
     """Of one replica, beside those of the other backends: what the model's `autoscalingPolicy` minimizes."""
 
     autoscaling_policy: OptionalName = ""

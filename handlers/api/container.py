@@ -14,10 +14,8 @@ from matrixinfer.handlers.api.quantities import Quantity
 
 ProcessText = Annotated[str, Field(pattern=FOR_A_PROCESS)]
 """A word of a command line, a value of the environment, a folder."""
-MOST = 2**31 - 1
-"""Kubernetes' numbers of seconds and of times have 32 bits."""
-Seconds = Annotated[Whole, Field(ge=1, le=MOST)]
-Times = Annotated[Whole, Field(ge=1, le=MOST)]
+Seconds = Annotated[Whole, Field(ge=1)]
+Times = Annotated[Whole, Field(ge=1)]
 Port = Annotated[Whole, Field(ge=1, le=LAST_PORT)]
 Below = Annotated[str, Field(pattern=PATH_BELOW)]
 
@@ -82,7 +80,7 @@ class GrpcAction(Part):
 
 
 class SleepAction(Part):
-    seconds: Annotated[Whole, Field(ge=0, le=MOST)]
+    seconds: Annotated[Whole, Field(ge=0)]
 
 
 class Action(Part):
@@ -107,7 +105,7 @@ class Probe(Action):
     """One of the actions, and how often it is tried."""
 
     grpc: GrpcAction | None = None
-    initial_delay_seconds: Annotated[Whole, Field(ge=0, le=MOST)] = 0
+    initial_delay_seconds: Annotated[Whole, Field(ge=0)] = 0
     period_seconds: Seconds = 10
     timeout_seconds: Seconds = 1
     success_threshold: Times = 1

@@ -23,8 +23,8 @@ DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)]
 OptionalName = Annotated[str, Field(max_length=253, pattern=DNS_NAME_OR_NONE)]
 LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
 Labels = dict[str, LabelValue]
-Whole = Annotated[int, Field(strict=True)]
-"""A number as Kubernetes takes it: neither `yes` nor `"2"` is one."""
+Whole = Annotated[int, Field(strict=True, le=2**31 - 1)]
+"""A number as Kubernetes takes it: of 32 bits where nothing else is said, and neither `yes` nor `"2"` is one."""
 Flag = Annotated[bool, Field(strict=True)]
 
 

@@ -16,7 +16,7 @@ from matrixinfer.handlers.api.rules import Rule
 LONGEST_PATTERN = 256
 
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
-Count = Annotated[Whole, Field(ge=1)]
+Count = Annotated[Whole, Field(ge=1, le=10**15)]
 
 
 class StringMatch(Part):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from matrixinfer.handlers.api.container import MOST, Container, ProcessText, Seconds
+from matrixinfer.handlers.api.container import Container, ProcessText, Seconds
 from matrixinfer.handlers.api.kubernetes import IntOrText, Passed
 from matrixinfer.handlers.api.meta import DnsLabel, DnsName, Flag, Part, Whole
 from matrixinfer.handlers.api.spread import TopologySpreadConstraint
@@ -66,7 +66,7 @@ class PodSpec(Part):
     """Run to their end, one after the other, before the containers start."""
     volumes: tuple[Volume, ...] = ()
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
-    termination_grace_period_seconds: Annotated[Whole, Field(ge=0, le=MOST)] = 30
+    termination_grace_period_seconds: Annotated[Whole, Field(ge=0)] = 30
     """Seconds between the request to stop and the end by force."""
     active_deadline_seconds: Seconds | None = None
     node_name: str | None = None

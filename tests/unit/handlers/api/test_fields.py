@@ -88,6 +88,8 @@ def parts_of(annotation: Any) -> Iterator[type[BaseModel]]:
 
 SCALARS = {name: (annotation, kind) for spec in WRITTEN_BY_PEOPLE for name, annotation, kind in scalars(spec)}
 NUMBERS = {name: annotation for name, (annotation, kind) in SCALARS.items() if kind is int}
+TOKENS = {f"RateLimit.{field}_per_unit" for field in ("input_tokens", "output_tokens", "requests")}
+"""In a month there may be many."""
 FLAGS = {name: annotation for name, (annotation, kind) in SCALARS.items() if kind is bool}
 
 
@@ -101,6 +103,15 @@ def test_the_numbers_of_all_specs_are_found():
 def test_no_number_is_made_of_what_is_none(name, value):
     with pytest.raises(ValidationError):
         TypeAdapter(NUMBERS[name]).validate_python(value)
+
+
+@pytest.mark.parametrize("name", sorted(NUMBERS))
+def test_no_number_is_larger_than_a_server_takes(name):
+    with pytest.raises(ValidationError):
+        TypeAdapter(NUMBERS[name]).validate_python(2**63)
+    if name not in TOKENS:
+        with pytest.raises(ValidationError):
+            TypeAdapter(NUMBERS[name]).validate_python(2**31)
 
 
 @pytest.mark.parametrize("name", sorted(FLAGS))
