@@ -18,6 +18,7 @@ import msgspec
 from matrixinfer.agents.node.errors import NodeTaken
 from matrixinfer.agents.node.pods import ContainerId, PodId
 from matrixinfer.agents.node.states import ContainerState
+from matrixinfer.bus.errors import Malformed
 from matrixinfer.bus.ports.leases import Lease
 from matrixinfer.bus.subjects import escape, unescape
 
@@ -50,16 +51,17 @@ class Records:
             ) from error
 
     def save_lease(self, lease: Lease) -> None:
-        """The next node on this folder takes it over."""
-        temporary = self._lease.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(lease))
-        temporary.replace(self._lease)
+        """The next node on this folder takes it over. Raises OSError."""
+        _write(self._lease, msgspec.json.encode(lease))
 
     def load_lease(self) -> Lease | None:
         """The lease of the last node on this folder; None when there was none, or it cannot be read."""
         try:
             return _lease_decoder.decode(self._lease.read_bytes())
-        except (FileNotFoundError, msgspec.DecodeError):
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            logger.warning("the lease of the last node on this folder cannot be read: %s", error)
             return None
 
     def close(self) -> None:
@@ -71,44 +73,42 @@ class Records:
         for path in sorted(self._pods.glob("*/*/*.json")):
             namespace, pod, container = path.relative_to(self._pods).with_suffix("").parts
             try:
-                state = _decoder.decode(path.read_bytes())
-            except msgspec.DecodeError as error:
+                id = ContainerId(PodId(unescape(namespace), unescape(pod)), unescape(container))
+                states[id] = _decoder.decode(path.read_bytes())
+            except (OSError, ValueError, RecursionError, Malformed) as error:
                 logger.warning("record %s cannot be read and is dropped: %s", path, error)
-                path.unlink()
-                continue
-            states[ContainerId(PodId(unescape(namespace), unescape(pod)), unescape(container))] = state
+                _remove(path)
         return states
 
     def save(self, id: ContainerId, state: ContainerState) -> None:
+        """Raises OSError."""
         path = self._record(id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(state))
-        temporary.replace(path)
+        _write(path, msgspec.json.encode(state))
 
     def forget(self, id: ContainerId) -> None:
         """The record goes."""
-        self._record(id).unlink(missing_ok=True)
+        _remove(self._record(id))
 
     def make_room(self, pod: PodId, uid: str) -> None:
-        """A folder for this very Pod: what another one of its name has left is removed."""
+        """A folder for this very Pod: what another one of its name has left is removed. Raises OSError."""
         folder = self._folder(pod)
         mark = folder / _UID
-        if folder.is_dir() and not (mark.is_file() and mark.read_text() == uid):
-            shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(uid)
+        if not _says(mark, uid):
+            _remove(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(mark, uid.encode())
 
     def forget_pod(self, pod: PodId) -> None:
         """Its folder goes, with the volumes that are as old as the Pod. Logs stay."""
-        shutil.rmtree(self._folder(pod), ignore_errors=True)
+        _remove(self._folder(pod))
 
     def sweep(self, known: Collection[PodId]) -> None:
         """Folders of other Pods than these go."""
         kept = {self._folder(pod) for pod in known}
         for folder in self._pods.glob("*/*"):
-            if folder.is_dir() and folder not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+            if folder not in kept:
+                _remove(folder)
 
     def working_dir(self, pod: PodId) -> Path:
         """Raises OSError: a container may have made a file of it."""
@@ -121,11 +121,16 @@ class Records:
         return self._folder(pod) / "volumes"
 
     def log_path(self, id: ContainerId) -> Path:
-        """Where the container's output goes. Called at a start: what the run before has said is moved to `.1`."""
+        """Where the container's output goes. Called at a start: what the run before has said is moved to `.1`. Raises
+        OSError."""
         path = self._log(id)
         path.parent.mkdir(parents=True, exist_ok=True)
+        before = path.with_name(path.name + ".1")
+        for odd in (path, before):
+            if odd.is_dir():
+                _remove(odd)
         if path.exists() and path.stat().st_size > 0:
-            path.replace(path.with_name(path.name + ".1"))
+            path.replace(before)
         return path
 
     def last_line(self, id: ContainerId) -> str:
@@ -146,3 +151,31 @@ class Records:
 
     def _record(self, id: ContainerId) -> Path:
         return self._folder(id.pod) / f"{escape(id.container)}.json"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, also on a disk that is full."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        _remove(temporary)
+        raise
+
+
+def _says(path: Path, content: str) -> bool:
+    try:
+        return path.read_bytes() == content.encode()
+    except OSError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    """A file, or a folder with all that is in it; what cannot be removed is in nobody's way but its Pod's."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
