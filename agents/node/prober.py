@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from matrixinfer.agents.node.asking import ask
 from matrixinfer.agents.node.errors import NodeError
@@ -22,6 +22,7 @@ from matrixinfer.agents.node.probes import (
     at_first,
     counted,
 )
+from matrixinfer.agents.node.shapes import all_once_told, once_told
 from matrixinfer.agents.node.states import ContainerState
 from matrixinfer.agents.node.status import timestamp
 from matrixinfer.agents.node.surroundings import Surroundings
@@ -86,7 +87,7 @@ class Prober:
 
     def _begin(self, pod: Pod, container: Container, state: ContainerState) -> None:
         life, has_begun = state.life, container.post_start is None or state.has_post_started
-        self._health[life] = _health_told(pod, container, state) if has_begun else BEFORE_POST_START
+        self._health[life] = health_told(pod, container, state) if has_begun else BEFORE_POST_START
         watching = self._watch(pod, container, life, has_begun=has_begun)
         self._tasks[life] = spawn(watching, f"probes of {pod.id}/{container.name}")
 
@@ -117,6 +118,7 @@ class Prober:
             around = self._around(pod, container)
         except NodeError as error:  # it runs, so that this was right a moment ago
             logger.warning("%s/%s cannot be probed: %s", pod.id, container.name, error)
+            self._say(life, replace(self._health[life], why=f"it cannot be probed: {error}"))
             return
         probes = container.probes
         if not has_begun and not await self._post_start(pod, container, life, around):
@@ -167,17 +169,14 @@ class Prober:
             self._on_change()
 
 
-def _health_told(pod: Pod, container: Container, state: ContainerState) -> Health:
+def health_told(pod: Pod, container: Container, state: ContainerState) -> Health:
     """What the status of the Pod says of this very life: a node that starts again need not find everything unready.
     Restarts alone do not name it, for what a node took along counts them anew."""
-    status = pod.document.get("status") or {}
-    told: Iterable[Mapping[str, Any]] = [
-        *(status.get("containerStatuses") or ()),
-        *(status.get("initContainerStatuses") or ()),
-    ]
+    status = once_told(pod.document.get("status"))
+    told = [*all_once_told(status.get("containerStatuses")), *all_once_told(status.get("initContainerStatuses"))]
     life = (container.name, state.restarts, timestamp(state.started_s))
     for one in told:
-        running = (one.get("state") or {}).get("running") or {}
+        running = once_told(once_told(one.get("state")).get("running"))
         if (one.get("name"), one.get("restartCount"), running.get("startedAt")) == life:
             was_started, was_ready = one.get("started") is True, one.get("ready") is True
             return at_first(container.probes, was_started=was_started, was_ready=was_ready)
