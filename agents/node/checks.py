@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+
+from matrixinfer.agents.node.shapes import Object, part, parts, seconds, shown, text, word, words
 
 HOST = "127.0.0.1"
 """Containers share the machine's network."""
-
-Object = Mapping[str, Any]
-"""A part of a Kubernetes object as JSON gives it."""
 
 
 @dataclass(frozen=True)
@@ -46,39 +44,57 @@ class Sleep:
 Check = Exec | HttpGet | TcpSocket | Sleep
 
 
-def read_check(item: Object | None, ports: Iterable[Object]) -> Check | None:
+KINDS = ("exec", "httpGet", "tcpSocket", "sleep", "grpc")
+LAST_PORT = 65535
+
+
+def read_check(holder: Object, name: str, ports: Iterable[Object]) -> Check | None:
     """None for nothing. Raises ValueError for what this node cannot ask."""
-    if item is None:
+    if holder.get(name) is None:
         return None
-    if (run := item.get("exec")) is not None:
-        return Exec(_command(run))
-    if (page := item.get("httpGet")) is not None:
-        scheme = str(page.get("scheme") or "HTTP").lower()
-        path = str(page.get("path") or "/")
-        url = f"{scheme}://{page.get('host') or HOST}:{_port(page.get('port'), ports)}/{path.lstrip('/')}"
-        return HttpGet(url, tuple((str(one["name"]), str(one["value"])) for one in page.get("httpHeaders") or ()))
-    if (socket := item.get("tcpSocket")) is not None:
-        return TcpSocket(str(socket.get("host") or HOST), _port(socket.get("port"), ports))
-    if (sleep := item.get("sleep")) is not None:
-        return Sleep(float(sleep.get("seconds") or 0))
-    if "grpc" in item:
-        raise ValueError("a check by grpc is not known to this node; expected exec, httpGet or tcpSocket")
-    raise ValueError("a probe or hook says nothing to do; expected exec, httpGet, tcpSocket or sleep")
+    try:
+        return _read(part(holder, name), ports)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _read(item: Object, ports: Iterable[Object]) -> Check:
+    kinds = [kind for kind in KINDS if item.get(kind) is not None]
+    if len(kinds) > 1:
+        raise ValueError(f"expected one thing to do, got {' and '.join(kinds)}")
+    if not kinds:
+        raise ValueError("a probe or hook says nothing to do; expected exec, httpGet, tcpSocket or sleep")
+    check = part(item, kinds[0])
+    match kinds[0]:
+        case "exec":
+            return Exec(_command(check))
+        case "httpGet":
+            scheme, path = (text(check, "scheme") or "HTTP").lower(), text(check, "path") or "/"
+            url = f"{scheme}://{text(check, 'host') or HOST}:{_port(check, ports)}/{path.lstrip('/')}"
+            return HttpGet(url, tuple((text(one, "name"), text(one, "value")) for one in parts(check, "httpHeaders")))
+        case "tcpSocket":
+            return TcpSocket(text(check, "host") or HOST, _port(check, ports))
+        case "sleep":
+            return Sleep(seconds(check, "seconds", 0))
+    raise ValueError("a check by grpc is not known to this node; expected exec, httpGet or tcpSocket")
 
 
 def _command(item: Object) -> tuple[str, ...]:
-    words = tuple(str(word) for word in item.get("command") or ())
-    if not words:
+    command = words(item, "command")
+    if not command:
         raise ValueError("exec has no command")
-    return words
+    return command
 
 
-def _port(wanted: object, ports: Iterable[Object]) -> int:
+def _port(item: Object, ports: Iterable[Object]) -> int:
     """By number, or by the name that the container's `ports` give it."""
-    named = {str(port.get("name")): port.get("containerPort") for port in ports}
-    found = named.get(str(wanted), wanted)
+    wanted = word(item, "port")
+    named = {text(port, "name"): word(port, "containerPort") for port in ports}
     try:
-        return int(str(found))
+        found = int(named.get(wanted, wanted))
     except ValueError as error:
-        known = ", ".join(name for name in named if name != "None") or "none"
-        raise ValueError(f"port {wanted!r} is no number and none of the container's ports ({known})") from error
+        known = ", ".join(name for name in named if name) or "none"
+        raise ValueError(f"port {shown(wanted)} is no number and none of the container's ports ({known})") from error
+    if not 1 <= found <= LAST_PORT:
+        raise ValueError(f"port: expected a number from 1 to {LAST_PORT}, got {shown(found)}")
+    return found

@@ -9,7 +9,8 @@ from pathlib import PurePath
 from matrixinfer.agents.node.checks import HOST
 from matrixinfer.agents.node.errors import BadConfiguration
 from matrixinfer.agents.node.expansion import expanded
-from matrixinfer.agents.node.pods import Container, Object, Pod
+from matrixinfer.agents.node.pods import Container, Pod
+from matrixinfer.agents.node.shapes import Object, part, text, word
 from matrixinfer.agents.node.volumes import Places, moved, variables
 
 LIFE_VARIABLE = "MATRIXINFER_NODE_CONTAINER"
@@ -42,7 +43,7 @@ def told_environment(pod: Pod, container: Container, machine: Machine) -> dict[s
     """What the container's `env` says. Paths of volumes are still the container's own: what refers to a value is
     expanded first, and moved then. Raises BadConfiguration for a source that this node does not know."""
     for source in container.environment_from:
-        if not any((source.get(kind) or {}).get("optional") for kind in ("configMapRef", "secretRef")):
+        if not any(part(source, kind).get("optional") for kind in ("configMapRef", "secretRef")):
             raise BadConfiguration(f"envFrom {', '.join(source)}: this node has no Secrets and no ConfigMaps; use env")
     told = variables(container)
     for item in container.environment:
@@ -68,7 +69,7 @@ def environment(machine: Machine, told: Mapping[str, str], places: Places, life:
 
 
 def _name(item: Object) -> str:
-    name = str(item.get("name") or "")
+    name = text(item, "name")
     if not name:
         raise BadConfiguration("env has an item without a name")
     return name
@@ -76,19 +77,19 @@ def _name(item: Object) -> str:
 
 def _value(pod: Pod, item: Object, machine: Machine) -> str | None:
     """None for an optional value that is not there."""
-    source = item.get("valueFrom")
+    source = part(item, "valueFrom")
     if not source:
-        return str(item.get("value", ""))
-    path = (source.get("fieldRef") or {}).get("fieldPath")
-    if path is not None:
-        return _field(pod, str(path), machine)
-    if any((source.get(kind) or {}).get("optional") for kind in ("configMapKeyRef", "secretKeyRef")):
+        return word(item, "value")
+    path = text(part(source, "fieldRef"), "fieldPath")
+    if path:
+        return _field(pod, path, machine)
+    if any(part(source, kind).get("optional") for kind in ("configMapKeyRef", "secretKeyRef")):
         return None
     raise BadConfiguration(f"env {item.get('name')} comes from {', '.join(source)}; this node knows fieldRef only")
 
 
 def _field(pod: Pod, path: str, machine: Machine) -> str:
-    metadata = pod.document.get("metadata") or {}
+    metadata = part(pod.document, "metadata")
     plain = {
         "metadata.name": pod.id.name,
         "metadata.namespace": pod.id.namespace,
@@ -105,5 +106,5 @@ def _field(pod: Pod, path: str, machine: Machine) -> str:
     for family in ("labels", "annotations"):
         opening = f"metadata.{family}['"
         if path.startswith(opening) and path.endswith("']"):
-            return str((metadata.get(family) or {}).get(path[len(opening) : -2], ""))
+            return word(part(metadata, family), path[len(opening) : -2])
     raise BadConfiguration(f"fieldPath {path!r} is unknown; expected one of {', '.join(plain)} or a label")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matrixinfer.agents.node.backoff import Backoff
 from matrixinfer.agents.node.environment import Machine, command_line, environment, told_environment
-from matrixinfer.agents.node.errors import CannotStart
+from matrixinfer.agents.node.errors import BadConfiguration, CannotStart
 from matrixinfer.agents.node.plan import (
     NOTHING_SEEN,
     Action,
@@ -65,16 +65,14 @@ class Keeper:
         self._on_change = on_change
         self._pre_stop = pre_stop
         self._taken_along: set[ContainerId] = set()
-        self._housed: set[PodId] = set()
-        """Whose folder is here, without what another Pod of its name has left."""
-        self._unwritten: set[ContainerId] = set()
-        """Whose record could not be written, because the disk is full or the like: tried again at every turn."""
+        self._unsaved: set[ContainerId] = set()
+        self._roomless: set[PodId] = set()
+        self._defects: dict[str, str] = {}
 
     def adopt(self, now: float, owner: str) -> None:
         """Take over what a former node left: running processes go on. A process of `owner` (the beginning of its
         lives' names) that no running container's record knows is killed: nobody would ever end it."""
         for id, state in self._records.load().items():
-            self._housed.add(id.pod)
             if not state.is_running:
                 self.states[id] = state
                 continue
@@ -90,6 +88,7 @@ class Keeper:
 
     def turn(self, pods: Mapping[PodId, Pod], now: float, seen: Seen = NOTHING_SEEN) -> set[PodId]:
         """One round. Returns the Pods whose objects may go."""
+        self._save_again()
         self._look(now)
         removable: set[PodId] = set()
         for action in plan(pods, self.states, self._backoff, now, seen):
@@ -97,7 +96,7 @@ class Keeper:
                 removable.add(action.id)
                 self._clear(action.id)  # of a Pod that was deleted while no node was here there is no record
             else:
-                self._act(action, pods, now)
+                self._act_apart(action, pods, now)
         return removable
 
     def exit_turn(self, pods: Mapping[PodId, Pod], limit_s: float, now: float, seen: Seen = NOTHING_SEEN) -> bool:
@@ -106,7 +105,7 @@ class Keeper:
         for action in plan_exit(pods, self.states, limit_s, now, seen):
             if isinstance(action, Ask):
                 self._taken_along.add(action.id)
-            self._act(action, pods, now)
+            self._act_apart(action, pods, now)
         return not any(state.is_running for state in self.states.values())
 
     def forget_stopped(self) -> None:
@@ -114,8 +113,7 @@ class Keeper:
         before did. Volumes stay: they are as old as the Pods."""
         for id in self._taken_along:
             if id in self.states and not self.states[id].is_running:
-                del self.states[id]
-                self._records.forget(id)
+                self._drop(id)
 
     def forget_pods(self, known: Collection[PodId]) -> None:
         """At the beginning: what is left of Pods that went while no node was here."""
@@ -126,11 +124,9 @@ class Keeper:
         state = self.states.get(id)
         if state is not None and state.life == life:
             self.states[id] = replace_state(state, has_post_started=True)
-            self._write(id)
+            self._save(id)
 
     def _look(self, now: float) -> None:
-        for id in list(self._unwritten):
-            self._write(id)
         over: set[str] = set()
         for id, state in list(self.states.items()):
             exited = self._processes.look(state.process) if state.process else None
@@ -143,6 +139,17 @@ class Keeper:
                 over.add(state.life)
         if over:
             end_marked(over.__contains__)  # what left its group goes with the container all the same
+
+    def _act_apart(self, action: Action, pods: Mapping[PodId, Pod], now: float) -> None:
+        """What goes wrong with one container keeps nothing from the others. It is tried again, and told once."""
+        about = f"{type(action).__name__} {action.id}"
+        try:
+            self._act(action, pods, now)
+            self._defects.pop(about, None)
+        except Exception as error:
+            if self._defects.get(about) != str(error):
+                logger.exception("%s met a defect of the node", about)
+            self._defects[about] = str(error)
 
     def _act(self, action: Action, pods: Mapping[PodId, Pod], now: float) -> None:
         if isinstance(action, Start):
@@ -167,7 +174,7 @@ class Keeper:
             self._terminate(action.id, now)
 
     def _terminate(self, id: ContainerId, now: float) -> None:
-        self._signal(id, signal.Signals.__members__.get(self.states[id].stop_signal, signal.SIGTERM))
+        self._signal(id, signal.Signals[self.states[id].stop_signal])
         self._set(id, replace_state(self.states[id], signalled_s=now))
 
     def _start(self, pod: Pod, container: Container, now: float) -> None:
@@ -178,23 +185,28 @@ class Keeper:
         else:
             state = next_life(before, life, pod.grace_s, self._backoff, now)
         state = replace_state(state, stop_signal=container.stop_signal)
-        self._set(id, self._spawned(pod, container, state, now))
-
-    def _prepare(self, pod: Pod, id: ContainerId, state: ContainerState) -> None:
-        """Before the process: one that nobody wrote down would be nobody's."""
         try:
-            if pod.id not in self._housed:
-                self._records.make_room(pod.id, pod.uid)
-                self._housed.add(pod.id)
-            self._records.save(id, state)
+            self._write_down(id, state)
         except OSError as error:
-            raise CannotStart(f"the node cannot write down that it starts: {error}") from error
+            logger.warning("container %s cannot be started: its record cannot be written: %s", id, error)
+            self.states[id] = failed_to_start(state, f"its record cannot be written: {error}", now)
+            self._on_change(id.pod)
+        else:
+            self._set(id, self._spawned(pod, container, state, now))
+
+    def _write_down(self, id: ContainerId, state: ContainerState) -> None:
+        """Before the start: a process that nobody wrote down would be nobody's. The first of a Pod makes room for it.
+        Raises OSError."""
+        if id.pod in self._roomless or not any(other.pod == id.pod for other in self.states):
+            self._roomless.add(id.pod)
+            self._records.make_room(id.pod, state.uid)
+            self._roomless.discard(id.pod)
+        self._records.save(id, state)
 
     def _spawned(self, pod: Pod, container: Container, state: ContainerState, now: float) -> ContainerState:
         """No node may die of what somebody wrote into a Pod: its successor would die of it again."""
         id = ContainerId(pod.id, container.name)
         try:
-            self._prepare(pod, id, state)
             process = self._spawn(pod, container, id, state.life)
         except CannotStart as error:
             logger.warning("container %s: %s", id, error)
@@ -207,16 +219,19 @@ class Keeper:
 
     def _spawn(self, pod: Pod, container: Container, id: ContainerId, life: str) -> Process:
         around = self.surroundings(pod, container, life)
+        argv = command_line(container, self._machine, around.told, around.places)
         try:
             log = self._records.log_path(id)
         except OSError as error:
-            raise CannotStart(f"there is no place for the container's log: {error}") from error
-        command = command_line(container, self._machine, around.told, around.places)
-        return self._processes.start(command, around.environment, around.folder, log)
+            raise CannotStart(f"the container's log cannot be made: {error}") from error
+        return self._processes.start(argv, around.environment, around.folder, log)
 
     def surroundings(self, pod: Pod, container: Container, life: str) -> Surroundings:
         """What a process of the container is given. Raises CannotStart."""
-        told = told_environment(pod, container, self._machine)
+        try:
+            told = told_environment(pod, container, self._machine)
+        except ValueError as error:
+            raise BadConfiguration(f"env: {error}") from error
         places = make_places(pod, container, self._records.volumes_dir(pod.id), self._records.claims_dir, told)
         folder = Path(moved(container.working_dir, places)) if container.working_dir else self._working_dir(pod)
         return Surroundings(environment(self._machine, told, places, life), folder, places, told)
@@ -234,27 +249,35 @@ class Keeper:
 
     def _forget(self, id: ContainerId) -> None:
         """With the last container of its Pod also the Pod's folder."""
-        del self.states[id]
-        self._unwritten.discard(id)
-        self._records.forget(id)
+        self._drop(id)
         self._clear(id.pod)
+
+    def _drop(self, id: ContainerId) -> None:
+        del self.states[id]
+        self._unsaved.discard(id)
+        self._records.forget(id)
 
     def _clear(self, id: PodId) -> None:
         if not any(other.pod == id for other in self.states):
-            self._housed.discard(id)
+            self._roomless.discard(id)
             self._records.forget_pod(id)
 
     def _set(self, id: ContainerId, state: ContainerState) -> None:
         self.states[id] = state
-        self._write(id)
+        self._save(id)
         self._on_change(id.pod)
 
-    def _write(self, id: ContainerId) -> None:
+    def _save(self, id: ContainerId) -> None:
+        """What a full disk does not take is kept in mind, and written in a later turn: the process goes on anyway."""
         try:
             self._records.save(id, self.states[id])
         except OSError as error:
-            if id not in self._unwritten:
-                logger.error("what became of container %s cannot be written down, tried on: %s", id, error)
-            self._unwritten.add(id)
+            if id not in self._unsaved:
+                logger.warning("the record of container %s cannot be written now: %s", id, error)
+            self._unsaved.add(id)
         else:
-            self._unwritten.discard(id)
+            self._unsaved.discard(id)
+
+    def _save_again(self) -> None:
+        for id in list(self._unsaved):
+            self._save(id)

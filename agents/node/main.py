@@ -6,23 +6,24 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 
 from matrixinfer.agents.node.backoff import Backoff
 from matrixinfer.agents.node.environment import Machine
 from matrixinfer.agents.node.keeper import Keeper
-from matrixinfer.agents.node.objects import KIND, Objects, Seen
+from matrixinfer.agents.node.objects import KIND, Objects
 from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
 from matrixinfer.agents.node.prober import Prober
 from matrixinfer.agents.node.processes import Processes
 from matrixinfer.agents.node.readiness import Readiness
+from matrixinfer.agents.node.reading import Seen
 from matrixinfer.agents.node.records import Records
 from matrixinfer.agents.node.settings import NodeSettings
 from matrixinfer.agents.node.status import all_ready, pod_status, refusal_status
 from matrixinfer.agents.node.surroundings import Surroundings
 from matrixinfer.agents.node.tenancy import Tenancy
 from matrixinfer.bus.bus import Bus
-from matrixinfer.bus.errors import BusError
+from matrixinfer.bus.errors import BusError, Malformed, TooLarge
 from matrixinfer.bus.ids import new_boot_id
 from matrixinfer.bus.subjects import key
 
@@ -52,7 +53,7 @@ class Node:
         self._bus = bus
         self._dirty = asyncio.Event()
         self._removable: set[PodId] = set()
-        self._unreported: dict[PodId, str] = {}
+        self._untold: dict[PodId, str] = {}
         self._owner = f"{settings.data_dir.absolute()}#"
         self._backoff = Backoff(settings.backoff_first_s, settings.backoff_limit_s, settings.backoff_reset_s)
         self._objects = Objects(bus.store("OBJECTS"), settings.name, self._turn)
@@ -151,32 +152,32 @@ class Node:
 
     async def _report_all(self) -> None:
         for id in () if self._is_ending else self._objects.unclaimed():
-            await self._guarded(id, self._objects.claim(id))
+            await self._apart(id, self._objects.claim(id))
         for id, seen in self._objects.refused():
-            await self._guarded(id, self._report_refusal(id, seen))
+            await self._apart(id, self._report_refused(id, seen))
         for id, pod in self._objects.mine().items():
-            await self._guarded(id, self._report_pod(id, pod))
+            await self._apart(id, self._report_mine(id, pod))
 
-    async def _guarded(self, id: PodId, reporting: Coroutine[None, None, None]) -> None:
-        """No node may die of what somebody wrote into a Pod. Raises BusError."""
+    async def _apart(self, id: PodId, work: Awaitable[None]) -> None:
+        """What goes wrong with one Pod keeps no other from being told of. It is tried again, and logged once. Raises
+        BusError for what concerns all."""
         try:
-            await reporting
-        except BusError:
-            raise
+            await work
+            self._untold.pop(id, None)
         except Exception as error:
-            if self._unreported.get(id) != repr(error):  # said once: this comes again with every turn
-                logger.exception("the state of pod %s met a defect of the node, and is not reported", id)
-            self._unreported[id] = repr(error)
-        else:
-            self._unreported.pop(id, None)
+            if isinstance(error, BusError) and not isinstance(error, Malformed | TooLarge):
+                raise
+            if self._untold.get(id) != str(error):
+                logger.exception("the state of pod %s cannot be reported", id)
+            self._untold[id] = str(error)
 
-    async def _report_refusal(self, id: PodId, seen: Seen) -> None:
-        if (seen.document.get("metadata") or {}).get("deletionTimestamp"):
+    async def _report_refused(self, id: PodId, seen: Seen) -> None:
+        if seen.metadata.get("deletionTimestamp"):
             await self._objects.remove(id)
         else:
             await self._objects.report(id, refusal_status(seen.document, seen.refusal, self._bus.clock.now()))
 
-    async def _report_pod(self, id: PodId, pod: Pod) -> None:
+    async def _report_mine(self, id: PodId, pod: Pod) -> None:
         if id in self._removable:
             await self._objects.remove(id)
         else:

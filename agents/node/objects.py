@@ -8,30 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-import msgspec
-
-from matrixinfer.agents.node.errors import BadPod, NodeError
-from matrixinfer.agents.node.pods import Pod, PodId, read_pod
-from matrixinfer.bus.errors import Conflict, Malformed
+from matrixinfer.agents.node.errors import NodeError
+from matrixinfer.agents.node.pods import Pod, PodId
+from matrixinfer.agents.node.reading import Seen, read, read_entry, read_key, written
+from matrixinfer.bus.errors import Conflict
 from matrixinfer.bus.ports import Entry, Store, Watch
-from matrixinfer.bus.subjects import key, parse_key
+from matrixinfer.bus.subjects import key
 
 logger = logging.getLogger("matrixinfer.agents.node.objects")
 
 KIND = "Pod"
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A Pod's object at one revision. `refusal` says why it cannot run; then `pod` is None."""
-
-    document: dict[str, Any]
-    revision: int
-    pod: Pod | None
-    refusal: str = ""
 
 
 class Objects:
@@ -82,7 +71,7 @@ class Objects:
     async def remove(self, id: PodId) -> None:
         """The Pod is gone for good. One with finalizers stays until those who set them took them away."""
         seen = self._seen.get(id)
-        if seen is None or (seen.document.get("metadata") or {}).get("finalizers"):
+        if seen is None or seen.metadata.get("finalizers"):
             return
         try:
             await self._store.delete(key(KIND, *id), revision=seen.revision)
@@ -93,14 +82,16 @@ class Objects:
 
     async def _write(self, id: PodId, seen: Seen, document: dict[str, Any]) -> None:
         try:
-            revision = await self._store.put(key(KIND, *id), msgspec.json.encode(document), revision=seen.revision)
+            revision = await self._store.put(key(KIND, *id), written(seen, document), revision=seen.revision)
         except Conflict:  # a newer object is on its way to us
             return
         if self._seen.get(id) is seen:
-            self._seen[id] = _read(id, document, revision)
+            is_refused = seen.pod is None
+            changed = replace(seen, document=document, revision=revision)
+            self._seen[id] = changed if is_refused else read(id, document, revision)
 
     def _take(self, name: str, entry: Entry | None) -> None:
-        id = _pod_of(name)
+        id = read_key(name)
         if id is None:
             return
         known = self._seen.get(id)
@@ -108,48 +99,10 @@ class Objects:
             if known is not None:
                 del self._seen[id]
         elif known is None or entry.revision > known.revision:
-            document = _decoded(entry)
-            if document is not None:
-                self._seen[id] = _read(id, document, entry.revision)
+            seen = read_entry(id, entry)
+            if seen is not None:
+                self._seen[id] = seen
 
     def _forget(self, id: PodId, seen: Seen) -> None:
         if self._seen.get(id) is seen:
             del self._seen[id]
-
-
-def _pod_of(name: str) -> PodId | None:
-    try:
-        _, namespace, pod = parse_key(name)
-    except (Malformed, ValueError):
-        logger.warning("the key %s names no pod and is left alone", name)
-        return None
-    return PodId(namespace, pod)
-
-
-def _read(id: PodId, document: dict[str, Any], revision: int) -> Seen:
-    try:
-        pod = read_pod(document)
-        if pod.id != id:
-            raise BadPod(f"metadata name it {pod.id}, and it is stored as {id}")
-        return Seen(document, revision, pod)
-    except BadPod as error:
-        return Seen(document, revision, None, str(error))
-    except Exception as error:  # noqa: BLE001  no node must die of what somebody wrote
-        return Seen(document, revision, None, f"its spec cannot be read: {type(error).__name__}: {error}")
-
-
-def _decoded(entry: Entry) -> dict[str, Any] | None:
-    """None for what is no object: it cannot be told anything, and what was known of it holds."""
-    try:
-        document = msgspec.json.decode(entry.value)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        logger.warning("%s is no JSON and is left alone: %s", entry.key, error)
-        return None
-    if not (isinstance(document, dict) and _is_part(document, "metadata") and _is_part(document, "status")):
-        logger.warning("%s is no object and is left alone", entry.key)
-        return None
-    return document
-
-
-def _is_part(document: dict[str, Any], name: str) -> bool:
-    return isinstance(document.get(name) or {}, dict)

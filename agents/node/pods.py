@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import re
-import reprlib
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 from matrixinfer.agents.node.checks import Check, read_check
 from matrixinfer.agents.node.errors import BadPod
 from matrixinfer.agents.node.probes import NO_PROBES, Probes, read_probes
+from matrixinfer.agents.node.shapes import Object, part, parts, seconds, shown, text, words
+from matrixinfer.bus.subjects import escape
 
 AGENT_LABEL = "matrixinfer.ai/agent"
 DEFAULT_GRACE_S = 30.0
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
-_SHORT_NAME = re.compile(rf"(?=.{{1,63}}$){_LABEL}")
 _POLICIES = ("Always", "OnFailure", "Never")
 
+LONGEST_NAME = 255
+"""Bytes of a file's name."""
+_LONGEST_ENDING = len(".log.1")
+
 RestartPolicy = Literal["Always", "OnFailure", "Never"]
-Object = Mapping[str, Any]
-"""A Kubernetes object as JSON gives it."""
 
 
 class PodId(NamedTuple):
@@ -95,115 +94,99 @@ class Pod:
 
 def read_pod(document: Object) -> Pod:
     """Raises BadPod for a Pod that no node could run, with the field that is wrong."""
-    metadata, spec = document.get("metadata") or {}, document.get("spec") or {}
-    id = _read_id(metadata)
-    policy = spec.get("restartPolicy") or "Always"
-    _check_names(id, [*(spec.get("initContainers") or []), *(spec.get("containers") or [])])
+    try:
+        metadata, spec = part(document, "metadata"), part(document, "spec")
+        id = PodId(text(metadata, "namespace") or "default", text(metadata, "name"))
+    except ValueError as error:
+        raise BadPod(str(error)) from error
+    try:
+        return _read_spec(document, id, metadata, spec)
+    except ValueError as error:
+        raise BadPod(f"pod {id}: {error}") from error
+
+
+def _read_spec(document: Object, id: PodId, metadata: Object, spec: Object) -> Pod:
+    init, main = parts(spec, "initContainers"), parts(spec, "containers")
+    policy = text(spec, "restartPolicy") or "Always"
     if policy not in _POLICIES:
-        raise BadPod(f"pod {id}: spec.restartPolicy is {policy!r}, expected one of {', '.join(_POLICIES)}")
+        raise ValueError(f"spec.restartPolicy is {shown(policy)}, expected one of {', '.join(_POLICIES)}")
+    if not main:
+        raise ValueError("spec.containers is empty, expected at least one container")
+    _check_names(id, [text(item, "name") for item in (*init, *main)])
+    grace_s = seconds(spec, "terminationGracePeriodSeconds", DEFAULT_GRACE_S)
     return Pod(
         id=id,
-        uid=_text(metadata, "uid", "metadata"),
-        containers=_read_containers(id, spec.get("containers") or []),
-        init_containers=tuple(_read_container(id, item, is_init=True) for item in spec.get("initContainers") or []),
-        volumes={_named(volume, f"pod {id}, a volume"): volume for volume in spec.get("volumes") or []},
-        node=_text(spec, "nodeName", "spec"),
+        uid=text(metadata, "uid"),
+        containers=tuple(_read_container(item) for item in main),
+        init_containers=tuple(_read_container(item, is_init=True) for item in init),
+        volumes={text(volume, "name"): volume for volume in parts(spec, "volumes")},
+        node=text(spec, "nodeName"),
         restart_policy=cast(RestartPolicy, policy),
-        grace_s=_grace_s(metadata, spec),
+        grace_s=seconds(metadata, "deletionGracePeriodSeconds", grace_s),
         is_deleting=bool(metadata.get("deletionTimestamp")),
-        has_agent=str((metadata.get("labels") or {}).get(AGENT_LABEL, "")).lower() == "true",
+        has_agent=str(part(metadata, "labels").get(AGENT_LABEL, "")).lower() == "true",
         document=document,
     )
 
 
-def _read_id(metadata: Object) -> PodId:
-    """Names become folders of this machine and words of its log."""
-    namespace, name = metadata.get("namespace") or "default", metadata.get("name")
-    if not isinstance(namespace, str) or not _SHORT_NAME.fullmatch(namespace):
-        raise BadPod(
-            f"metadata.namespace is {_shown(namespace)}, expected a name in lower case of at most 63 characters"
-        )
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise BadPod(f"metadata.name is {_shown(name)}, expected a name in lower case of at most 253 characters")
-    return PodId(namespace, name)
+def _check_names(id: PodId, containers: list[str]) -> None:
+    """Each is the name of a folder or of files here."""
+    for what, name, longest in (
+        ("metadata.namespace", id.namespace, LONGEST_NAME),
+        ("metadata.name", id.name, LONGEST_NAME),
+        *(("a container's name", name, LONGEST_NAME - _LONGEST_ENDING) for name in containers),
+    ):
+        if not name:
+            raise ValueError(f"{what} is empty" if what.startswith("metadata") else "a container has no name")
+        if len(escape(name)) > longest:
+            raise ValueError(
+                f"{what} makes a file's name of {len(escape(name))} characters here, expected at most {longest}: "
+                f"{shown(name)}"
+            )
+    if len(set(containers)) != len(containers):
+        raise ValueError(f"spec.containers has two containers of one name: {', '.join(containers)}")
 
 
-def _named(item: Object, whose: str) -> str:
-    name = item.get("name")
-    if not isinstance(name, str) or not _SHORT_NAME.fullmatch(name):
-        raise BadPod(f"{whose}: name is {_shown(name)}, expected one in lower case of at most 63 characters")
-    return name
-
-
-def _text(part: Object, field: str, where: str) -> str:
-    value = part.get(field) or ""
-    if not isinstance(value, str):
-        raise BadPod(f"{where}.{field} is {_shown(value)}, expected text")
-    return value
-
-
-def _shown(value: object) -> str:
-    """Not the whole of a large one."""
-    return reprlib.repr(value)
-
-
-def _grace_s(metadata: Object, spec: Object) -> float:
-    for seconds in (metadata.get("deletionGracePeriodSeconds"), spec.get("terminationGracePeriodSeconds")):
-        if seconds is not None:
-            return float(seconds)
-    return DEFAULT_GRACE_S
-
-
-def _read_containers(id: PodId, items: list[Object]) -> tuple[Container, ...]:
-    if not items:
-        raise BadPod(f"pod {id}: spec.containers is empty, expected at least one container")
-    return tuple(_read_container(id, item) for item in items)
-
-
-def _check_names(id: PodId, items: list[Object]) -> None:
-    names = [str(item.get("name")) for item in items]
-    if len(set(names)) != len(names):
-        raise BadPod(f"pod {id}: spec.containers has two containers of one name: {', '.join(names)}")
-
-
-def _read_container(id: PodId, item: Object, *, is_init: bool = False) -> Container:
-    name = _named(item, f"pod {id}, a container")
-    argv = tuple(str(word) for word in (*(item.get("command") or ()), *(item.get("args") or ())))
-    if not argv:
-        raise BadPod(f"pod {id}, container {name}: no command; this node has no images, so say what to execute")
-    lifecycle, ports = item.get("lifecycle") or {}, item.get("ports") or ()
+def _read_container(item: Object, *, is_init: bool = False) -> Container:
+    name = text(item, "name")
     try:
-        return Container(
-            name,
-            argv,
-            tuple(item.get("env") or ()),
-            item.get("workingDir") or "",
-            is_init=is_init,
-            is_sidecar=is_init and item.get("restartPolicy") == "Always",
-            environment_from=tuple(item.get("envFrom") or ()),
-            mounts=tuple(_read_mount(mount) for mount in item.get("volumeMounts") or ()),
-            probes=read_probes(item, ports),
-            pre_stop=read_check(lifecycle.get("preStop"), ports),
-            post_start=read_check(lifecycle.get("postStart"), ports),
-            stop_signal=_read_signal(lifecycle.get("stopSignal")),
-        )
+        return _read_named_container(name, item, is_init)
     except ValueError as error:
-        raise BadPod(f"pod {id}, container {name}: {error}") from error
+        raise ValueError(f"container {name}: {error}") from error
 
 
-def _read_mount(item: Object) -> Mount:
-    path = str(item.get("mountPath"))
-    if not path.startswith("/"):
-        raise ValueError(f"mountPath {path!r} is relative; this node needs the whole path, which it replaces")
-    return Mount(
-        str(item.get("name")), path.rstrip("/") or "/", item.get("subPath") or "", item.get("subPathExpr") or ""
+def _read_named_container(name: str, item: Object, is_init: bool) -> Container:
+    argv = (*words(item, "command"), *words(item, "args"))
+    if not argv:
+        raise ValueError("no command; this node has no images, so say what to execute")
+    lifecycle, ports = part(item, "lifecycle"), parts(item, "ports")
+    return Container(
+        name,
+        argv,
+        parts(item, "env"),
+        text(item, "workingDir"),
+        is_init=is_init,
+        is_sidecar=is_init and text(item, "restartPolicy") == "Always",
+        environment_from=parts(item, "envFrom"),
+        mounts=tuple(_read_mount(mount) for mount in parts(item, "volumeMounts")),
+        probes=read_probes(item, ports),
+        pre_stop=read_check(lifecycle, "preStop", ports),
+        post_start=read_check(lifecycle, "postStart", ports),
+        stop_signal=_read_signal(text(lifecycle, "stopSignal")),
     )
 
 
-def _read_signal(name: str | None) -> str:
+def _read_mount(item: Object) -> Mount:
+    path = text(item, "mountPath")
+    if not path.startswith("/"):
+        raise ValueError(f"mountPath {path!r} is relative; this node needs the whole path, which it replaces")
+    return Mount(text(item, "name"), path.rstrip("/") or "/", text(item, "subPath"), text(item, "subPathExpr"))
+
+
+def _read_signal(name: str) -> str:
     """Kubernetes' names are those of the system, and for real-time signals `SIGRTMIN+1` and the like."""
     if not name:
         return "SIGTERM"
     if name not in signal.Signals.__members__:
-        raise ValueError(f"stopSignal {name!r} is unknown to this node; expected e.g. SIGTERM, SIGINT or SIGQUIT")
+        raise ValueError(f"stopSignal {shown(name)} is unknown to this node; expected e.g. SIGTERM, SIGINT or SIGQUIT")
     return name

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from matrixinfer.agents.node.asking import ask
 from matrixinfer.agents.node.errors import NodeError
-from matrixinfer.agents.node.former_status import former_status
 from matrixinfer.agents.node.plan import Seen, States
 from matrixinfer.agents.node.pods import Container, ContainerId, Pod, PodId
 from matrixinfer.agents.node.probes import (
@@ -22,6 +22,7 @@ from matrixinfer.agents.node.probes import (
     at_first,
     counted,
 )
+from matrixinfer.agents.node.shapes import all_once_told, once_told
 from matrixinfer.agents.node.states import ContainerState
 from matrixinfer.agents.node.status import timestamp
 from matrixinfer.agents.node.surroundings import Surroundings
@@ -86,7 +87,7 @@ class Prober:
 
     def _begin(self, pod: Pod, container: Container, state: ContainerState) -> None:
         life, has_begun = state.life, container.post_start is None or state.has_post_started
-        self._health[life] = _health_told(pod, container, state) if has_begun else BEFORE_POST_START
+        self._health[life] = health_told(pod, container, state) if has_begun else BEFORE_POST_START
         watching = self._watch(pod, container, life, has_begun=has_begun)
         self._tasks[life] = spawn(watching, f"probes of {pod.id}/{container.name}")
 
@@ -117,6 +118,7 @@ class Prober:
             around = self._around(pod, container)
         except NodeError as error:  # it runs, so that this was right a moment ago
             logger.warning("%s/%s cannot be probed: %s", pod.id, container.name, error)
+            self._say(life, replace(self._health[life], why=f"it cannot be probed: {error}"))
             return
         probes = container.probes
         if not has_begun and not await self._post_start(pod, container, life, around):
@@ -167,12 +169,15 @@ class Prober:
             self._on_change()
 
 
-def _health_told(pod: Pod, container: Container, state: ContainerState) -> Health:
+def health_told(pod: Pod, container: Container, state: ContainerState) -> Health:
     """What the status of the Pod says of this very life: a node that starts again need not find everything unready.
     Restarts alone do not name it, for what a node took along counts them anew."""
-    status = former_status(pod.document)
+    status = once_told(pod.document.get("status"))
+    told = [*all_once_told(status.get("containerStatuses")), *all_once_told(status.get("initContainerStatuses"))]
     life = (container.name, state.restarts, timestamp(state.started_s))
-    for one in (*status.container_statuses, *status.init_container_statuses):
-        if (one.name, one.restart_count, one.started_at) == life:
-            return at_first(container.probes, was_started=one.started, was_ready=one.ready)
+    for one in told:
+        running = once_told(once_told(one.get("state")).get("running"))
+        if (one.get("name"), one.get("restartCount"), running.get("startedAt")) == life:
+            was_started, was_ready = one.get("started") is True, one.get("ready") is True
+            return at_first(container.probes, was_started=was_started, was_ready=was_ready)
     return at_first(container.probes)

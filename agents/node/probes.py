@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from matrixinfer.agents.node.checks import Check, Object, read_check
+from matrixinfer.agents.node.checks import Check, read_check
+from matrixinfer.agents.node.shapes import Object, count, part, seconds
+
+DEFAULT_PERIOD_S = 10.0
+DEFAULT_TIMEOUT_S = 1.0
+SHORTEST_PERIOD_S = 0.01
+"""Nobody's probe keeps the node from everything else."""
 
 
 @dataclass(frozen=True)
 class Probe:
     check: Check
     delay_s: float = 0.0
-    period_s: float = 10.0
-    timeout_s: float = 1.0
+    period_s: float = DEFAULT_PERIOD_S
+    timeout_s: float = DEFAULT_TIMEOUT_S
     successes: int = 1
     failures: int = 3
     grace_s: float | None = None
@@ -65,26 +71,33 @@ def read_probes(container: Object, ports: Iterable[Object]) -> Probes:
     """Raises ValueError for a probe that this node cannot ask."""
     ports = list(ports)
     return Probes(
-        _read_probe(container.get("startupProbe"), ports),
-        _read_probe(container.get("readinessProbe"), ports),
-        _read_probe(container.get("livenessProbe"), ports),
+        _read_probe(container, "startupProbe", ports),
+        _read_probe(container, "readinessProbe", ports),
+        _read_probe(container, "livenessProbe", ports),
     )
 
 
-def _read_probe(item: Object | None, ports: Iterable[Object]) -> Probe | None:
-    check = read_check(item, ports)
-    if item is None or check is None:
+def _read_probe(container: Object, name: str, ports: Iterable[Object]) -> Probe | None:
+    check = read_check(container, name, ports)
+    if check is None:
         return None
-    grace_s = item.get("terminationGracePeriodSeconds")
-    return Probe(
-        check,
-        delay_s=float(item.get("initialDelaySeconds") or 0),
-        period_s=float(item.get("periodSeconds") or 10),
-        timeout_s=float(item.get("timeoutSeconds") or 1),
-        successes=int(item.get("successThreshold") or 1),
-        failures=int(item.get("failureThreshold") or 3),
-        grace_s=float(grace_s) if grace_s is not None else None,
-    )
+    item = part(container, name)
+    try:
+        return Probe(
+            check,
+            delay_s=seconds(item, "initialDelaySeconds", 0),
+            period_s=max(seconds(item, "periodSeconds", 0) or DEFAULT_PERIOD_S, SHORTEST_PERIOD_S),
+            timeout_s=seconds(item, "timeoutSeconds", 0) or DEFAULT_TIMEOUT_S,
+            successes=count(item, "successThreshold", 1),
+            failures=count(item, "failureThreshold", 3),
+            grace_s=seconds(item, "terminationGracePeriodSeconds", 0) if _has_grace(item) else None,
+        )
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _has_grace(item: Object) -> bool:
+    return item.get("terminationGracePeriodSeconds") is not None
 
 
 def at_first(probes: Probes, *, was_started: bool = False, was_ready: bool = False) -> Health:

@@ -40,7 +40,11 @@ class Processes:
     def start(self, argv: list[str], environment: Mapping[str, str], working_dir: Path, log: Path) -> Process:
         """Raises CannotStart, saying what the operating system said."""
         try:
-            with log.open("ab") as output:
+            output = log.open("ab")
+        except OSError as error:
+            raise CannotStart(f"the container's log cannot be opened: {error}") from error
+        try:
+            with output:
                 child = subprocess.Popen(
                     argv,
                     env=environment,
@@ -153,7 +157,7 @@ def marked_processes() -> Iterator[tuple[psutil.Process, str]]:
 def _of_pid(pid: int) -> psutil.Process | None:
     try:
         return psutil.Process(pid)
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return None
 
 
@@ -172,7 +176,7 @@ def _is_life(candidate: psutil.Process, process: Process | None, life: str) -> b
 def _is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return False
 
 

@@ -6,7 +6,6 @@ every name escaped as on the bus. It is written before a process is started and 
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import logging
 import os
@@ -28,7 +27,6 @@ logger = logging.getLogger("matrixinfer.agents.node.records")
 LAST_LINE_CHARACTERS = 500
 _TAIL_BYTES = 8192
 _UID = ".uid"
-_UNREADABLE = (OSError, msgspec.DecodeError, UnicodeError, RecursionError)
 _decoder = msgspec.json.Decoder(ContainerState)
 _lease_decoder = msgspec.json.Decoder(Lease)
 
@@ -53,11 +51,8 @@ class Records:
             ) from error
 
     def save_lease(self, lease: Lease) -> None:
-        """The next node on this folder takes it over; where it cannot be written, that one waits until it ran out."""
-        try:
-            _replace(self._lease, msgspec.json.encode(lease))
-        except OSError as error:
-            logger.warning("the lease of this node cannot be written down: %s", error)
+        """The next node on this folder takes it over. Raises OSError."""
+        _write(self._lease, msgspec.json.encode(lease))
 
     def load_lease(self) -> Lease | None:
         """The lease of the last node on this folder; None when there was none, or it cannot be read."""
@@ -65,31 +60,31 @@ class Records:
             return _lease_decoder.decode(self._lease.read_bytes())
         except FileNotFoundError:
             return None
-        except _UNREADABLE as error:
-            logger.warning("the last node's lease cannot be read: %s", error)
+        except (OSError, ValueError, RecursionError) as error:
+            logger.warning("the lease of the last node on this folder cannot be read: %s", error)
             return None
 
     def close(self) -> None:
         os.close(self._lock)
 
     def load(self) -> dict[ContainerId, ContainerState]:
-        """What the last node wrote. A record that cannot be read is removed, with a warning."""
+        """What the last node wrote. A record that cannot be read is dropped, with a warning."""
         states: dict[ContainerId, ContainerState] = {}
         for path in sorted(self._pods.glob("*/*/*.json")):
             namespace, pod, container = path.relative_to(self._pods).with_suffix("").parts
             try:
                 id = ContainerId(PodId(unescape(namespace), unescape(pod)), unescape(container))
                 states[id] = _decoder.decode(path.read_bytes())
-            except (Malformed, *_UNREADABLE) as error:
-                logger.warning("record %s cannot be read and is removed: %s", path, error)
+            except (OSError, ValueError, RecursionError, Malformed) as error:
+                logger.warning("record %s cannot be read and is dropped: %s", path, error)
                 _remove(path)
         return states
 
     def save(self, id: ContainerId, state: ContainerState) -> None:
-        """Raises OSError: the disk is full, or somebody made a file of the folder."""
+        """Raises OSError."""
         path = self._record(id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, msgspec.json.encode(state))
+        _write(path, msgspec.json.encode(state))
 
     def forget(self, id: ContainerId) -> None:
         """The record goes."""
@@ -99,10 +94,10 @@ class Records:
         """A folder for this very Pod: what another one of its name has left is removed. Raises OSError."""
         folder = self._folder(pod)
         mark = folder / _UID
-        if os.path.lexists(folder) and not _says(mark, uid):
+        if not _says(mark, uid):
             _remove(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(uid)
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(mark, uid.encode())
 
     def forget_pod(self, pod: PodId) -> None:
         """Its folder goes, with the volumes that are as old as the Pod. Logs stay."""
@@ -126,11 +121,16 @@ class Records:
         return self._folder(pod) / "volumes"
 
     def log_path(self, id: ContainerId) -> Path:
-        """Where the container's output goes. Called at a start: what the run before has said is moved to `.1`."""
+        """Where the container's output goes. Called at a start: what the run before has said is moved to `.1`. Raises
+        OSError."""
         path = self._log(id)
         path.parent.mkdir(parents=True, exist_ok=True)
+        before = path.with_name(path.name + ".1")
+        for odd in (path, before):
+            if odd.is_dir():
+                _remove(odd)
         if path.exists() and path.stat().st_size > 0:
-            path.replace(path.with_name(path.name + ".1"))
+            path.replace(before)
         return path
 
     def last_line(self, id: ContainerId) -> str:
@@ -153,24 +153,29 @@ class Records:
         return self._folder(id.pod) / f"{escape(id.container)}.json"
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """The whole file or, whatever happens, the one that was there."""
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, also on a disk that is full."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
-def _says(path: Path, text: str) -> bool:
     try:
-        return path.read_text() == text
-    except (OSError, UnicodeError):
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        _remove(temporary)
+        raise
+
+
+def _says(path: Path, content: str) -> bool:
+    try:
+        return path.read_bytes() == content.encode()
+    except OSError:
         return False
 
 
 def _remove(path: Path) -> None:
-    """Whatever it is, and if it can be: what stays is in nobody's way."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    with contextlib.suppress(OSError):
+    """A file, or a folder with all that is in it; what cannot be removed is in nobody's way but its Pod's."""
+    try:
         path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from matrixinfer.agents.node.backoff import Backoff
 
@@ -13,29 +15,32 @@ UNKNOWN_EXIT = 137
 
 CANNOT_START_EXIT = 127
 
-Moment = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
-"""Unix seconds. A record that says others is damaged: there is no such date."""
+
+_Time = Annotated[float, Meta(ge=0, le=2**35)]
+"""In unix seconds, before the year 3059: calendars end later."""
+_Count = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
 class Process(msgspec.Struct, frozen=True):
     """A process and its group. The pid alone may be somebody else's by now; with its creation time it is not."""
 
-    pid: Annotated[int, msgspec.Meta(gt=1)]
-    created_s: Moment
+    pid: Annotated[int, Meta(gt=1, lt=2**31)]
+    created_s: float
 
 
 class Ending(msgspec.Struct, frozen=True):
     """How a process ended; times in unix seconds. `message` says more, for people."""
 
-    exit_code: int
-    started_s: Moment
-    finished_s: Moment
+    exit_code: Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+    started_s: _Time
+    finished_s: _Time
     reason: str = ""
     message: str = ""
 
 
 class ContainerState(msgspec.Struct, frozen=True):
-    """Everything the node knows of a container; what a record on disk holds.
+    """Everything the node knows of a container; what a record on disk holds. A record that says what cannot be is not
+    read: a signal to its process could be one to the node itself.
 
     `life` names this life of the container; with `process` None and no `ending` it is being started. `streak` counts
     the restarts since it last was healthy. `stop_asked_s` is when its end began, and `grace_s` how long that may take;
@@ -44,19 +49,23 @@ class ContainerState(msgspec.Struct, frozen=True):
     """
 
     uid: str
-    life: str
-    started_s: Moment
+    life: Annotated[str, Meta(min_length=1)]
+    started_s: _Time
     grace_s: float
     process: Process | None = None
     ending: Ending | None = None
     previous: Ending | None = None
-    restarts: int = 0
-    streak: int = 0
-    stop_asked_s: Moment | None = None
-    killed_s: Moment | None = None
-    signalled_s: Moment | None = None
+    restarts: _Count = 0
+    streak: _Count = 0
+    stop_asked_s: float | None = None
+    killed_s: float | None = None
+    signalled_s: float | None = None
     stop_signal: str = "SIGTERM"
     has_post_started: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stop_signal not in signal.Signals.__members__:
+            raise ValueError(f"stop_signal {self.stop_signal!r} is none of this system's")
 
     @property
     def is_running(self) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 
 from matrixinfer.agents.node.backoff import Backoff
 from matrixinfer.agents.node.checks import HOST
-from matrixinfer.agents.node.former_status import FormerStatus, former_status
 from matrixinfer.agents.node.plan import (
     NOTHING_SEEN,
     Seen,
@@ -20,8 +19,9 @@ from matrixinfer.agents.node.plan import (
     restart_due_s,
     will_restart,
 )
-from matrixinfer.agents.node.pods import Container, ContainerId, Object, Pod
+from matrixinfer.agents.node.pods import Container, ContainerId, Pod
 from matrixinfer.agents.node.probes import WELL
+from matrixinfer.agents.node.shapes import Object, all_once_told, once_told
 from matrixinfer.agents.node.states import CANNOT_START_EXIT, ContainerState, Ending
 
 _COULD_NOT_START = {
@@ -35,7 +35,7 @@ def pod_status(
     pod: Pod, states: States, is_ready: bool, backoff: Backoff, now: float, *, seen: Seen = NOTHING_SEEN
 ) -> dict[str, Any]:
     """The whole `status`. A condition keeps the time of its last change from the status that the object has."""
-    before = former_status(pod.document)
+    before = once_told(pod.document.get("status"))
     view = _View(pod, states, backoff, seen)
     known = [states.get(id) for id in container_ids(pod)]
     reason, message = _why_not_ready(pod, _lasting(pod, states), is_ready, seen)
@@ -49,7 +49,7 @@ def pod_status(
         ],
         "hostIP": HOST,
         "podIP": HOST,
-        "startTime": before.start_time or timestamp(now),
+        "startTime": _time(before, "startTime", now),
         "containerStatuses": [view.of(one) for one in pod.containers],
     }
     if pod.init_containers:
@@ -59,18 +59,24 @@ def pod_status(
 
 def refusal_status(document: Object, message: str, now: float) -> dict[str, Any]:
     """The status of a Pod that cannot run on any node."""
-    before = former_status(document)
+    before = once_told(document.get("status"))
     return {
         "phase": "Failed",
         "reason": "BadPod",
         "message": message,
         "conditions": [_condition(before, "Ready", False, now=now, reason="BadPod", message=message)],
-        "startTime": before.start_time or timestamp(now),
+        "startTime": _time(before, "startTime", now),
     }
 
 
 def timestamp(unix_s: float) -> str:
     return datetime.fromtimestamp(int(unix_s), UTC).isoformat().replace("+00:00", "Z")
+
+
+def _time(before: Object, name: str, now: float) -> str:
+    """As it was told before, if it was."""
+    former = before.get(name)
+    return former if former and isinstance(former, str) else timestamp(now)
 
 
 def all_ready(pod: Pod, states: States, seen: Seen) -> bool:
@@ -119,12 +125,12 @@ def _why_not_ready(pod: Pod, known: list[ContainerState | None], is_ready: bool,
 
 
 def _condition(
-    before: FormerStatus, type: str, is_true: bool, *, now: float, reason: str = "", message: str = ""
+    before: Object, type: str, is_true: bool, *, now: float, reason: str = "", message: str = ""
 ) -> dict[str, Any]:
     status = "True" if is_true else "False"
-    former = before.condition(type)
-    since = former.last_transition_time if former is not None and former.status == status else None
-    condition = {"type": type, "status": status, "lastTransitionTime": since or timestamp(now)}
+    former: Object = next((one for one in all_once_told(before.get("conditions")) if one.get("type") == type), {})
+    since = _time(former if former.get("status") == status else {}, "lastTransitionTime", now)
+    condition = {"type": type, "status": status, "lastTransitionTime": since}
     if reason:
         condition |= {"reason": reason, "message": message}
     return condition

@@ -83,7 +83,12 @@ class Tenancy:
         if lease is None:
             return False
         self._lease = await self._bus.leases.renew(lease)  # from its first renewal on it can be told by its epoch
-        self._records.save_lease(self._lease)
+        try:
+            self._records.save_lease(self._lease)
+        except OSError as error:  # a full disk, say
+            logger.warning(
+                "the lease %s cannot be written down, a successor will wait for its end: %s", self._key, error
+            )
         return True
 
     async def _end_predecessor(self) -> None:

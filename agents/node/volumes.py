@@ -14,7 +14,8 @@ from pathlib import Path
 
 from matrixinfer.agents.node.errors import CannotStart
 from matrixinfer.agents.node.expansion import expanded
-from matrixinfer.agents.node.pods import Container, Mount, Object, Pod
+from matrixinfer.agents.node.pods import Container, Mount, Pod
+from matrixinfer.agents.node.shapes import Object, part, text
 from matrixinfer.bus.subjects import escape
 
 KNOWN = "emptyDir, hostPath and persistentVolumeClaim"
@@ -29,8 +30,10 @@ def make_places(pod: Pod, container: Container, own: Path, claims: Path, told: M
     that cannot be had."""
     try:
         return {mount.path: str(_folder(pod, mount, own, claims, told)) for mount in container.mounts}
-    except OSError as error:  # a file where a folder should be, a folder that is not ours
+    except OSError as error:  # a file where a folder should be, a folder that is not ours, a full disk
         raise CannotStart(f"a volume's folder cannot be made: {error}") from error
+    except ValueError as error:  # a path that is none
+        raise CannotStart(f"a volume cannot be had: {error}") from error
 
 
 def moved(text: str, places: Places) -> str:
@@ -75,11 +78,12 @@ def _inside(folder: Path, name: str, whose: str) -> Path:
 
 def _source(pod: Pod, name: str, volume: Object, own: Path, claims: Path) -> Path:
     if "emptyDir" in volume:
-        folder = own / name
-    elif (claim := volume.get("persistentVolumeClaim")) is not None:
-        folder = _inside(claims / escape(pod.id.namespace), str(claim.get("claimName")), f"volume {name!r}: claimName")
-    elif (source := volume.get("hostPath")) is not None:
-        return _host_path(name, source)
+        folder = _inside(own, name, "emptyDir")
+    elif volume.get("persistentVolumeClaim") is not None:
+        claim = text(part(volume, "persistentVolumeClaim"), "claimName")
+        folder = _inside(claims / escape(pod.id.namespace), claim, f"volume {name!r}: claimName")
+    elif volume.get("hostPath") is not None:
+        return _host_path(name, part(volume, "hostPath"))
     else:
         kinds = ", ".join(kind for kind in volume if kind != "name") or "nothing"
         raise CannotStart(f"volume {name!r} is of {kinds}; this node knows {KNOWN}")
@@ -88,7 +92,9 @@ def _source(pod: Pod, name: str, volume: Object, own: Path, claims: Path) -> Pat
 
 
 def _host_path(name: str, source: Object) -> Path:
-    path, kind = Path(str(source.get("path"))), source.get("type") or ""
+    path, kind = Path(text(source, "path")), text(source, "type")
+    if not text(source, "path"):
+        raise CannotStart(f"volume {name!r}: hostPath has no path")
     if kind == "DirectoryOrCreate":
         path.mkdir(parents=True, exist_ok=True)
     if not path.exists() or (kind in ("Directory", "DirectoryOrCreate") and not path.is_dir()):

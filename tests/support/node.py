@@ -44,14 +44,22 @@ class World:
         key = object_key("Pod", metadata["namespace"], metadata["name"])
         await self.store.put(key, json.dumps(document).encode())
 
-    async def pod(self, name: str = "p") -> dict[str, Any] | None:
-        entry = await self.store.get(object_key("Pod", "default", name))
+    async def pod(self, name: str = "p", namespace: str = "default") -> dict[str, Any] | None:
+        entry = await self.store.get(object_key("Pod", namespace, name))
         return json.loads(entry.value) if entry else None
 
-    async def ready(self, name: str = "p") -> bool:
-        pod = await self.pod(name)
-        conditions = (pod or {}).get("status", {}).get("conditions", ())
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    async def ready(self, name: str = "p", namespace: str = "default") -> bool:
+        pod = await self.pod(name, namespace)
+        status = (pod or {}).get("status", {})
+        conditions = status.get("conditions") if isinstance(status, dict) else None
+        return isinstance(conditions, list) and any(
+            isinstance(one, dict) and one.get("type") == "Ready" and one.get("status") == "True" for one in conditions
+        )
+
+    async def told(self, name: str) -> dict[str, Any]:
+        """The status of a Pod that was refused; empty until then."""
+        status = ((await self.pod(name)) or {}).get("status", {})
+        return status if isinstance(status, dict) and status.get("reason") == "BadPod" else {}
 
     async def mark_deleted(self, name: str = "p") -> None:
         pod = await self.pod(name)

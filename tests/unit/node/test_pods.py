@@ -30,7 +30,7 @@ def test_the_grace_of_the_deletion_wins_over_that_of_the_spec(pod_document) -> N
     [
         ({"containers": []}, "at least one container"),
         ({"containers": [{"name": "a"}]}, "no command"),
-        ({"containers": [{"command": ["x"]}]}, "name is None"),
+        ({"containers": [{"command": ["x"]}]}, "no name"),
         ({"containers": [{"name": "a", "command": ["x"]}] * 2}, "two containers of one name"),
         ({"restartPolicy": "Sometimes"}, "expected one of Always, OnFailure, Never"),
     ],

@@ -219,8 +219,6 @@ async def test_a_volume_or_a_secret_that_is_not_here_is_told_in_kubernetes_words
 @pytest.mark.parametrize(
     "check",
     [
-        {"tcpSocket": {"port": 99999}},
-        {"httpGet": {"port": 99999}},
         {"httpGet": {"port": 1, "host": "a b"}},
         {"exec": {"command": ["/no/such/program"]}},
     ],

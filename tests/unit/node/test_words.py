@@ -176,7 +176,7 @@ PORTS = [{"name": "web", "containerPort": 8080}]
     ],
 )
 def test_checks_are_read(item, check):
-    assert read_check(item, PORTS) == check
+    assert read_check({"check": item}, "check", PORTS) == check
 
 
 @pytest.mark.parametrize(
