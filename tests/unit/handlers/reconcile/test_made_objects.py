@@ -1,4 +1,5 @@
-"""What the reconcilers make of anything that the door lets in is itself let in: nobody's manifest is a defect."""
+"""What the reconcilers make of anything that the door lets in is itself let in, or can be sent: nobody's manifest is a
+defect."""
 
 from __future__ import annotations
 
@@ -7,11 +8,14 @@ import json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from matrixinfer.bus.contracts import decode, encode
 from matrixinfer.handlers.api.manifests import read_manifest
 from matrixinfer.handlers.api.meta import DEFAULT_NAMESPACE, Resource
 from matrixinfer.handlers.api.model import Model
 from matrixinfer.handlers.api.modelinfer import ModelInfer
-from matrixinfer.handlers.reconcile import model, modelinfer
+from matrixinfer.handlers.api.modelroute import ModelRoute
+from matrixinfer.handlers.api.modelserver import ModelServer
+from matrixinfer.handlers.reconcile import model, modelinfer, modelroute, pool
 from matrixinfer.handlers.reconcile.backends.platform import Platform
 from matrixinfer.handlers.reconcile.infer.companions import Around
 from support.resource_strategies import of_type
@@ -41,3 +45,17 @@ def test_what_a_modelinfer_stands_for(given_infer: ModelInfer, by_volcano: bool)
     around = Around(services=(), pod_groups=(), serves_pod_groups=by_volcano)
     for made in modelinfer.decide(asked, [], [], {}, now=0.0, around=around).applies:
         assert is_let_in(made)
+
+
+@MANY
+@given(of_type(ModelServer))
+def test_what_a_modelserver_tells_the_gateways_and_dispatchers(server: ModelServer) -> None:
+    for told in pool.contracts(server, [], {}).values():
+        assert decode(encode(told), type(told)) == told
+
+
+@MANY
+@given(of_type(ModelRoute))
+def test_what_a_modelroute_tells_the_gateways(route: ModelRoute) -> None:
+    told = modelroute.compiled(route, {})
+    assert decode(encode(told), type(told)) == told
