@@ -10,6 +10,7 @@ import typer
 from matrixinfer.cli.clusters import Where, objects_of, on_a_cluster
 from matrixinfer.cli.errors import CliError
 from matrixinfer.cli.objects import PANEL, NamespaceOption
+from matrixinfer.cli.targets import kind_and_name
 
 
 def register(app: typer.Typer) -> None:
@@ -24,13 +25,16 @@ def describe(
         str,
         typer.Argument(help="model, modelinfer, modelserver, modelroute, autoscalingpolicy, pod, …; short names too."),
     ],
-    name: Annotated[str, typer.Argument(help="Its name.")],
+    name: Annotated[str | None, typer.Argument(help="Its name; also as KIND/NAME.")] = None,
     namespace: NamespaceOption = "default",
 ) -> None:
     """Show an object with its conditions, what belongs to it, and what happened to all of these.
 
     Example: matrixinfer describe model smollm2
     """
+    kind, name = kind_and_name(kind, name)
+    if name is None:
+        raise CliError(f"say which {kind}: its name; `matrixinfer get {kind}` lists them")
     typer.echo(asyncio.run(_describe(kind, name, namespace, where)))
 
 

@@ -12,6 +12,7 @@ from matrixinfer.cli.clusters import Where, objects_of, on_a_cluster
 from matrixinfer.cli.errors import CliError
 from matrixinfer.cli.listing import Documents, Output, Printed, Rows, dumped
 from matrixinfer.cli.manifest_files import joined, named_in, read_texts
+from matrixinfer.cli.targets import kind_and_name
 
 PANEL = "Objects"
 Manifest = dict[str, Any]
@@ -72,6 +73,7 @@ def get(
     """
     from matrixinfer.bus.clock import SystemClock
 
+    kind, name = kind_and_name(kind, name)
     wanted = "" if all_namespaces and name is None else namespace
     if watch:
         printed = Rows(all_namespaces) if output is Output.TABLE else Documents(output, output_watch_events)
@@ -106,6 +108,8 @@ def delete(
     """
     from matrixinfer.cli.deletion import deleted
 
+    if kind is not None:
+        kind, name = kind_and_name(kind, name)
     if filename and kind is None:
         targets = named_in(read_texts(filename, recursive), namespace)
     elif kind is not None and name is not None and not filename:

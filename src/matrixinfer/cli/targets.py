@@ -1,4 +1,4 @@
-"""`KIND/NAME` on the command line: an object that is read, changed and applied again."""
+"""`KIND/NAME` on the command line, and an object that is read, changed and applied again."""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ _KINDS = {
     "modelinfers": "ModelInfer",
     "mi": "ModelInfer",
 }
+
+
+def kind_and_name(kind: str, name: str | None) -> tuple[str, str | None]:
+    """`KIND NAME` and `KIND/NAME` say the same, as with kubectl. Raises CliError for something between them."""
+    before, slash, after = kind.partition("/")
+    if not slash:
+        return kind, name
+    if not (before and after) or name is not None:
+        raise CliError(f"expected KIND NAME or KIND/NAME, got {' '.join(filter(None, (kind, name)))!r}")
+    return before, after
 
 
 def read_target(text: str) -> Target:

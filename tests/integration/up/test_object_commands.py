@@ -48,7 +48,7 @@ async def test_files_folders_and_stdin_are_applied_together_or_not_at_all(run: C
     (below / "three.yaml").write_text((INFER % ("three", "sleep 1000")).replace("roles", "rolls"))
     told = await run("apply", *sources, stdin=INFER % ("four", "sleep 1000"), code=1)
     assert f"{below / 'three.yaml'}: document 1 (ModelInfer three): spec.template.rolls: unknown field" in told
-    assert await run("get", "modelinfer", "one", code=1)
+    assert await run("get", "modelinfer/one", code=1)
     (below / "three.yaml").write_text(INFER % ("three", "sleep 1000"))
     told = await run("apply", *sources, stdin=INFER % ("four", "sleep 1000"))
     assert told == "".join(f"modelinfer/{name} created\n" for name in names)
@@ -71,7 +71,9 @@ async def test_changes_are_shown_as_they_come_until_ctrl_c(run: Commands) -> Non
         assert await documents.until("---") == "---\n"
         await documents.until("name: seen")
         await rows.until("seen-0-server-0-0", "1/1", "Running")
-        await run("delete", "modelinfer", "seen", "--wait")
+        assert "Conditions:" in await run("describe", "modelinfer/seen")
+        assert "say which modelinfer" in await run("describe", "modelinfer", code=1)
+        await run("delete", "modelinfer/seen", "--wait")
         await rows.until("seen-0-server-0-0", "(deleted)")
 
 
