@@ -22,8 +22,9 @@ class Refused(ClusterError):
 
     @property
     def is_about_the_object(self) -> bool:
-        """Sent again, it would be refused again. Server-side apply says 500 of lists with two items of one name."""
-        return self.status < 500 or "duplicate entries for key" in self.message
+        """Sent again, it would be refused again. Server-side apply says 500 of lists with two items of one name, and of
+        fields that this server does not know."""
+        return self.status < 500 or "failed to create typed patch object" in self.message
 
 
 class TooOld(Refused):
