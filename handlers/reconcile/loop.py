@@ -100,31 +100,37 @@ class Loop:
         decide = self._deciders.get(key.kind)
         if decide is None:
             raise Reject(f"no reconciler for kind {key.kind!r}; expected one of {', '.join(sorted(self._deciders))}")
+        plan = Plan()
         try:
             plan = await decide(key.namespace, key.name)
             await self._act(key, plan)
         except (Conflict, Conflicted) as error:
-            raise self._setbacks.conflict(key, str(error)) or await self._failed(key, str(error)) from error
+            raise self._setbacks.conflict(key, str(error)) or await self._failed(key, str(error), plan) from error
         except BusError as error:  # whoever cannot be reached will come back
-            raise await self._failed(key, str(error), is_tried_for_ever=True) from error
+            raise await self._failed(key, str(error), plan, is_tried_for_ever=True) from error
         except ClusterError as error:
-            raise await self._failed(key, str(error)) from error
+            raise await self._failed(key, str(error), plan) from error
         except Exception as error:
             logger.exception("reconciling %s %s/%s met a defect", *key)
-            raise await self._failed(key, f"{type(error).__name__}: {error}") from error
+            raise await self._failed(key, f"{type(error).__name__}: {error}", plan) from error
         self._setbacks.forget(key)
         if plan.again_after_s is not None:
             raise Retry(plan.again_after_s, "something is due then")
 
-    async def _failed(self, key: Key, reason: str, *, is_tried_for_ever: bool = False) -> Retry | Reject:
+    async def _failed(self, key: Key, reason: str, plan: Plan, *, is_tried_for_ever: bool = False) -> Retry | Reject:
         """Told by a condition and an Event when it goes on, and at last given up: then it is a dead letter."""
         retry = self._setbacks.retry(key, reason)
         given_up = None if is_tried_for_ever else self._setbacks.give_up(key, reason)
+        is_told = given_up is not None or self._setbacks.is_to_be_told(key)
         subject = self._cluster.get(_RECONCILED[key.kind], key.namespace, key.name)
-        if subject is not None and (given_up or self._setbacks.is_to_be_told(key)):
+        if subject is not None:
             with contextlib.suppress(BusError, ClusterError):  # the next failure tells it
-                await self._cluster.update_status(with_failure(subject, reason, self._clock.now()))
-                await self._cluster.record(subject, FAILED, reason, is_warning=True)
+                seen = plan.unfinished or plan.status or subject
+                told = with_failure(seen, subject, reason if is_told else "", self._clock.now())
+                if told != subject:
+                    await self._cluster.update_status(told)
+                if is_told:
+                    await self._cluster.record(subject, FAILED, reason, is_warning=True)
         return given_up or retry
 
     # -- gather and decide

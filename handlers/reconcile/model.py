@@ -34,7 +34,9 @@ def decide(model: Model, nearby: Iterable[Resource], pods: Iterable[Pod], *, pla
     wanted = {child.key: child for child in children(model, platform, present)}
     taken = {key for key in wanted if key in present and not present[key].is_owned_by(model)}
     free = {key: child for key, child in wanted.items() if key not in taken}
+    pods, missing = list(pods), wanted.keys() - present.keys()
     status = status_of(model, present, taken, pods, now)
+    unfinished = status_of(model, present, taken, pods, now, missing=missing) if missing else status
     return Plan(
         applies=tuple(child for key, child in free.items() if _is_due(child, present.get(key))),
         deletes=tuple(
@@ -43,6 +45,7 @@ def decide(model: Model, nearby: Iterable[Resource], pods: Iterable[Pod], *, pla
             if key not in wanted and old.is_owned_by(model) and not old.is_terminating
         ),
         status=None if status == model.status else model.model_copy(update={"status": status}),
+        unfinished=model.model_copy(update={"status": unfinished}) if missing else None,
     )
 
 

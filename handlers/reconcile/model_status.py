@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from matrixinfer.handlers.api import labels
 from matrixinfer.handlers.api.autoscalingpolicybinding import AutoScalingPolicyBinding
@@ -27,16 +27,23 @@ Key = tuple[str, str, str]
 
 
 def status_of(
-    model: Model, present: Mapping[Key, Resource], taken: set[Key], pods: Iterable[Pod], now: float
+    model: Model,
+    present: Mapping[Key, Resource],
+    taken: set[Key],
+    pods: Iterable[Pod],
+    now: float,
+    *,
+    missing: Collection[Key] = (),
 ) -> ModelStatus:
-    """`present`: the objects of the namespace; `taken`: those of other people that have the names of ours."""
+    """`present`: the objects of the namespace; `taken`: those of other people that have the names of ours; `missing`:
+    ours that could not be made."""
     own = _by_backend(model, pods)
     infers = {backend.name: _infer(model, backend, present) for backend in model.spec.backends}
     troubles = {name: _trouble(infers[name], own[name]) for name in own}
     backends = tuple(_backend(one, infers[one.name], troubles[one.name]) for one in model.spec.backends)
     route = present.get(("ModelRoute", model.metadata.namespace, model.metadata.name))
     conditions = (
-        _initialized(taken),
+        _initialized(missing, taken),
         _weights_ready(model, infers, own),
         _available(model, backends, infers, route),
         _failed(taken, troubles),
@@ -84,15 +91,20 @@ def _trouble(infer: ModelInfer | None, pods: list[Pod]) -> Trouble | None:
     return told
 
 
-def _initialized(taken: set[Key]) -> Condition:
+def _initialized(missing: Collection[Key], taken: set[Key]) -> Condition:
     if taken:
         return condition("Initialized", False, "NameTaken", _taken(taken))
+    if missing:
+        return condition("Initialized", False, "Creating", f"not there yet: {_named(missing)}")
     return condition("Initialized", True, "Created", "everything that the model needs exists")
 
 
 def _taken(taken: set[Key]) -> str:
-    names = listed(f"{kind} {name}" for kind, _, name in taken)
-    return f"somebody else's objects have the names of this model's: {names}; rename the model or delete them"
+    return f"somebody else's objects have the names of this model's: {_named(taken)}; rename the model or delete them"
+
+
+def _named(keys: Collection[Key]) -> str:
+    return listed(f"{kind} {name}" for kind, _, name in keys)
 
 
 def _weights_ready(model: Model, infers: Mapping[str, ModelInfer | None], own: Mapping[str, list[Pod]]) -> Condition:

@@ -26,13 +26,15 @@ class Plan:
     """Done in the order of the fields. `deletes` mean these very objects, by their uid.
 
     `serving` maps keys of SERVING to the value they shall have, None to be removed. `status` is the object with its
-    new status. `again_after_s`: look again then, even if nothing changes.
+    new status when all before it was done, `unfinished` with that to be told when something could not, where the two
+    differ. `again_after_s`: look again then, even if nothing changes.
     """
 
     applies: tuple[Resource, ...] = ()
     serving: Mapping[str, Contract | None] = field(default_factory=dict)
     deletes: tuple[Resource, ...] = ()
     status: Resource | None = None
+    unfinished: Resource | None = None
     again_after_s: float | None = None
     notices: tuple[Notice, ...] = ()
 

@@ -54,10 +54,14 @@ class Setbacks:
         self._conflicts.pop(key, None)
 
 
-def with_failure(resource: Resource, reason: str, now: float) -> Resource:
-    """The object whose status says that its reconcile fails. Every kind that is reconciled has conditions."""
-    status = resource.status  # type: ignore[attr-defined]
-    failed = condition(FAILED, True, "Failing", f"{reason}; it is tried again")
-    others = [one for one in status.conditions if one.type != FAILED]
-    told = updated(status.conditions, [failed], generation=resource.metadata.generation, now=timestamp(now))
-    return resource.model_copy(update={"status": status.model_copy(update={"conditions": (*others, *told)})})
+def with_failure(seen: Resource, before: Resource, reason: str, now: float) -> Resource:
+    """`seen`: the object with what was observed of it, which holds although not all that follows from it could be done;
+    `before`: as it is stored. Its status says that its reconcile fails; without a `reason`, what it has said so far of
+    that. Every kind that is reconciled has conditions."""
+    status, former = seen.status, before.status.conditions  # type: ignore[attr-defined]
+    told = tuple(one for one in former if one.type == FAILED)
+    if reason:
+        failed = condition(FAILED, True, "Failing", f"{reason}; it is tried again")
+        told = updated(former, [failed], generation=before.metadata.generation, now=timestamp(now))
+    others = tuple(one for one in status.conditions if one.type != FAILED)
+    return seen.model_copy(update={"status": status.model_copy(update={"conditions": others + told})})

@@ -9,13 +9,15 @@ from matrixinfer.bus.errors import Reject, Retry
 from matrixinfer.bus.memory import MemoryBroker
 from matrixinfer.handlers.api.conditions import find
 from matrixinfer.handlers.api.manifests import parse_manifests
+from matrixinfer.handlers.api.meta import Condition, Resource
+from matrixinfer.handlers.api.model import Model
 from matrixinfer.handlers.api.modelinfer import ModelInfer
 from matrixinfer.handlers.api.modelserver import ModelServer
-from matrixinfer.handlers.api.pod import Pod
+from matrixinfer.handlers.api.pod import Pod, PodStatus
 from matrixinfer.handlers.api.podgroup import PodGroup
 from matrixinfer.handlers.api.service import Service
 from matrixinfer.handlers.cluster.local.adapter import LocalCluster
-from matrixinfer.handlers.errors import Conflicted
+from matrixinfer.handlers.errors import ClusterError, Conflicted
 from matrixinfer.handlers.reconcile.backends.platform import Platform
 from matrixinfer.handlers.reconcile.loop import Loop
 from matrixinfer.handlers.reconcile.modelinfer import NEXT_PORTION_S, PORTION
@@ -44,6 +46,13 @@ spec:
     roles: [{name: server, entryTemplate: {spec: {containers: [{name: c}]}}}]
 """
 
+MODEL = """
+apiVersion: matrixinfer.ai/v1alpha1
+kind: Model
+metadata: {name: m}
+spec: {backends: [{name: a, type: Simulated}]}
+"""
+
 
 class Place:
     def __init__(self) -> None:
@@ -53,14 +62,22 @@ class Place:
 
     async def __aenter__(self) -> Place:
         self.cluster = await LocalCluster.open(self.bus)
-        serving = self.bus.store("SERVING")
-        self.loop = Loop(self.cluster, serving, self.bus.clock, lambda *_: [], lambda _: {}, platform=Platform("agent"))
+        self.loop = self.another_loop()
         for resource in parse_manifests(SERVER):
             await self.cluster.apply(resource)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.bus.link.close()
+
+    def another_loop(self) -> Loop:
+        """As another process has it."""
+        serving = self.bus.store("SERVING")
+        return Loop(self.cluster, serving, self.bus.clock, lambda *_: [], lambda _: {}, platform=Platform("agent"))
+
+    async def make_ready(self, pod: Pod) -> None:
+        status = PodStatus(phase="Running", conditions=(Condition(type="Ready", status="True"),))
+        await self.cluster.update_status(pod.model_copy(update={"status": status}))
 
     async def verdict(self, key: Key) -> Retry:
         with pytest.raises(Retry) as caught:
@@ -201,6 +218,57 @@ async def test_what_goes_on_failing_says_so_is_given_up_and_says_so_no_more_when
         monkeypatch.setattr(place.cluster, "apply", apply)
         await place.loop.reconcile(key)
         assert FAILED not in conditions()
+
+
+async def test_what_was_seen_is_told_although_not_all_that_follows_can_be_done(monkeypatch):
+    """A quota that allows two of three pods: the two are counted, and the failure is told once, not now and then."""
+    key = Key("ModelInfer", "default", "i")
+    async with Place() as place:
+        (_, infer) = parse_manifests(SERVER.replace("spec:\n  template", "spec:\n  replicas: 3\n  template"))
+        await place.cluster.apply(infer)
+        apply = place.cluster.apply
+
+        async def of_a_small_quota(resource: Pod) -> Pod:
+            if isinstance(resource, Pod) and len(place.cluster.list(Pod)) == 2:
+                raise ClusterError("exceeded quota")
+            return await apply(resource)
+
+        monkeypatch.setattr(place.cluster, "apply", of_a_small_quota)
+        for _ in range(TOLD_AFTER + 1):
+            await place.verdict(key)
+        failed = find(place.cluster.get(ModelInfer, "default", "i").status.conditions, FAILED)
+        assert "exceeded quota" in failed.message
+        for pod in place.cluster.list(Pod):
+            await place.make_ready(pod)
+        another = place.another_loop()
+        with pytest.raises(Retry):
+            await another.reconcile(key)
+        status = place.cluster.get(ModelInfer, "default", "i").status
+        assert status.available_replicas == 2
+        assert find(status.conditions, FAILED) == failed, "the other process has not failed often enough to tell it"
+
+
+async def test_a_model_of_which_a_part_is_refused_is_not_said_to_be_whole(monkeypatch):
+    key = Key("Model", "default", "m")
+    async with Place() as place:
+        (model,) = parse_manifests(MODEL)
+        await place.cluster.apply(model)
+        apply = place.cluster.apply
+
+        async def without_servers(resource: Resource) -> Resource:
+            if isinstance(resource, ModelServer):
+                raise ClusterError("forbidden")
+            return await apply(resource)
+
+        monkeypatch.setattr(place.cluster, "apply", without_servers)
+        await place.verdict(key)
+        initialized = find(place.cluster.get(Model, "default", "m").status.conditions, "Initialized")
+        assert (initialized.status, initialized.reason) == ("False", "Creating")
+        assert "ModelServer m-a" in initialized.message
+        monkeypatch.setattr(place.cluster, "apply", apply)
+        await place.loop.reconcile(key)
+        initialized = find(place.cluster.get(Model, "default", "m").status.conditions, "Initialized")
+        assert initialized.status == "True"
 
 
 async def test_whoever_cannot_be_reached_is_waited_for_without_end():
