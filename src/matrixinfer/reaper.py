@@ -17,6 +17,8 @@ import psutil
 MARKER = "MATRIXINFER_HOUSE"
 GRACE_S = 2.0
 _PAUSE_S = 0.02
+_LOOKS = 3
+"""So often nobody must be found: while a process becomes another program it has no environment, for a moment."""
 
 
 def members(house: str) -> list[psutil.Process]:
@@ -37,8 +39,10 @@ def reap(house: str, grace_s: float = GRACE_S) -> int:
     Returns how many processes there were.
     """
     ended: set[int] = set()
-    deadline = time.monotonic() + grace_s
-    while current := members(house):
+    deadline, looked_in_vain = time.monotonic() + grace_s, 0
+    while looked_in_vain < _LOOKS:
+        current = members(house)
+        looked_in_vain = 0 if current else looked_in_vain + 1
         new = [process for process in current if process.pid not in ended]
         ended.update(process.pid for process in new)
         _signal(new, kill=False)

@@ -140,11 +140,12 @@ async def test_a_name_that_a_path_would_not_take_as_it_is_leads_nowhere_else(wor
         await world.put(pod("p"))
         await eventually(lambda: world.ready(name, name))
         await eventually(world.ready)
+        folder = world.settings.data_dir
+        (log,) = [one for one in folder.glob("logs/pods/*/*/main.log") if one.parent.name != "p"]
+        said = await eventually(log.read_text)
         assert not node.done()
-    folder = world.settings.data_dir
     assert {one.name for one in folder.iterdir()} == {"pods", "logs"}
-    (log,) = [one for one in folder.glob("logs/pods/*/*/main.log") if one.parent.name != "p"]
-    assert Path(log.read_text().strip()).parent.parent.parent == folder / "pods"
+    assert Path(said.strip()).parent.parent.parent == folder / "pods"
 
 
 @pytest.mark.parametrize("name", ["a" * 256, "." * 100])

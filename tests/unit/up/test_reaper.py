@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,10 +37,12 @@ class Family:
             stdout=subprocess.PIPE if wait_for_line else None,
             start_new_session=True,
         )
+        self.processes.append(process)
         if process.stdout is not None:
             process.stdout.readline()
             process.stdout.close()
-        self.processes.append(process)
+        while MARKER not in psutil.Process(process.pid).environ():  # none yet, for a moment
+            time.sleep(0.001)
         return process
 
 
