@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -18,7 +18,7 @@ from matrixinfer.handlers.api.engines import (
     BackendType,
     ConnectorType,
 )
-from matrixinfer.handlers.api.kubernetes import Passed
+from matrixinfer.handlers.api.kubernetes import JsonObject, Passed
 from matrixinfer.handlers.api.lora import LoraAdapters, check_names
 from matrixinfer.handlers.api.meta import DnsLabel, DnsName, Flag, Part, Whole
 from matrixinfer.handlers.api.patterns import BASE_URL, CACHE_URI, IMAGE, MODEL_URI
@@ -96,7 +96,7 @@ class Worker(Part):
     resources: ResourceRequirements = ResourceRequirements()
     """Of the engine's container. Without any, SGLang and vLLM ask for one `nvidia.com/gpu`."""
 
-    config: dict[str, Any] = Field(default={})
+    config: JsonObject = Field(default={})
     """Counts more than the backend's `config`, field by field."""
 
     env: tuple[EnvVar, ...] = ()
@@ -211,7 +211,7 @@ class Backend(Part):
     kv_connector: ConnectorType | None = None
     """How a prompt's KV cache gets from prefill to decode workers; absent: `sglang` for SGLang, else `nixl`."""
 
-    config: dict[str, Any] = Field(default={})
+    config: JsonObject = Field(default={})
     """The engine's own configuration, as it is. For SGLang and vLLM: flags of the command line without `--`, `true` for
     one without a value."""
 

@@ -3,14 +3,15 @@ handed on to Kubernetes as they are."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from matrixinfer.handlers.api.kubernetes import IntOrText, Passed
+from matrixinfer.handlers.api.kubernetes import Passed, Port, PortNumber
 from matrixinfer.handlers.api.meta import DnsLabel, Flag, Part, Whole
 from matrixinfer.handlers.api.patterns import FIELD_PATH, FOR_A_PROCESS, PATH_BELOW, VARIABLE
 from matrixinfer.handlers.api.quantities import Quantity
+from matrixinfer.handlers.api.rules import Rule
 
 ProcessText = Annotated[str, Field(pattern=FOR_A_PROCESS)]
 """A word of a command line, a value of the environment, a folder."""
@@ -64,19 +65,19 @@ class HttpHeader(Part):
 
 class HttpGetAction(Part):
     path: str = ""
-    port: IntOrText
+    port: Port
     host: str = ""
     scheme: Literal["", "HTTP", "HTTPS"] = ""
     http_headers: tuple[HttpHeader, ...] = ()
 
 
 class TcpSocketAction(Part):
-    port: IntOrText
+    port: Port
     host: str = ""
 
 
 class GrpcAction(Part):
-    port: Whole
+    port: PortNumber
     service: str = ""
 
 
@@ -84,8 +85,18 @@ class SleepAction(Part):
     seconds: Annotated[Whole, Field(ge=0, le=MOST)]
 
 
+ONE_ACTION = "a probe has one of exec, httpGet, tcpSocket and grpc"
+
+
 class Probe(Part):
     """One of the actions, and how often it is tried."""
+
+    RULES = (
+        Rule(
+            "[has(self.exec), has(self.httpGet), has(self.tcpSocket), has(self.grpc)].filter(x, x).size() <= 1",
+            ONE_ACTION,
+        ),
+    )
 
     exec: ExecAction | None = None
     http_get: HttpGetAction | None = None
@@ -99,12 +110,34 @@ class Probe(Part):
     termination_grace_period_seconds: Seconds | None = None
     """Instead of the Pod's, where this probe has failed."""
 
+    @model_validator(mode="after")
+    def _one_action(self) -> Self:
+        if [self.exec, self.http_get, self.tcp_socket, self.grpc].count(None) < 3:
+            raise ValueError(ONE_ACTION)
+        return self
+
+
+ONE_DEED = "a hook has one of exec, httpGet, tcpSocket and sleep"
+
 
 class LifecycleHandler(Part):
+    RULES = (
+        Rule(
+            "[has(self.exec), has(self.httpGet), has(self.tcpSocket), has(self.sleep)].filter(x, x).size() <= 1",
+            ONE_DEED,
+        ),
+    )
+
     exec: ExecAction | None = None
     http_get: HttpGetAction | None = None
     tcp_socket: TcpSocketAction | None = None
     sleep: SleepAction | None = None
+
+    @model_validator(mode="after")
+    def _one_deed(self) -> Self:
+        if [self.exec, self.http_get, self.tcp_socket, self.sleep].count(None) < 3:
+            raise ValueError(ONE_DEED)
+        return self
 
 
 class Lifecycle(Part):
@@ -116,11 +149,11 @@ class Lifecycle(Part):
 
 
 class ContainerPort(Part):
-    container_port: Annotated[Whole, Field(ge=1, le=65535)]
+    container_port: PortNumber
     name: str = ""
     protocol: str = ""
     host_ip: str = ""
-    host_port: Whole | None = None
+    host_port: PortNumber | None = None
 
 
 class ResourceRequirements(Part):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from matrixinfer.handlers.api.durations import Duration
+from matrixinfer.handlers.api.kubernetes import JsonObject
 from matrixinfer.handlers.api.meta import Part, Whole
 
 PluginName = Annotated[str, Field(min_length=1, max_length=63)]
@@ -16,7 +17,7 @@ class PluginChoice(Part):
     """One of docs/plugins.md, or of an installed package."""
 
     name: PluginName
-    parameters: dict[str, Any] = Field(default_factory=dict)  # Any: each plug-in has its own
+    parameters: JsonObject = Field(default_factory=dict)
     """Checked by dispatch when it loads the profile. What is not named has the plug-in's default."""
 
 

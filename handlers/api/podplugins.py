@@ -4,11 +4,12 @@ can be told."""
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from matrixinfer.handlers.api.container import EnvVar
+from matrixinfer.handlers.api.kubernetes import JsonObject
 from matrixinfer.handlers.api.meta import Labels, Part
 from matrixinfer.handlers.api.patterns import ROLE_NAME
 from matrixinfer.handlers.api.rules import Rule
@@ -61,7 +62,7 @@ class PodPlugin(Part):
     """`Installed`: it comes with a package that is installed beside the handlers, by the entry point group
     `matrixinfer.pod_plugins`."""
 
-    config: dict[str, Any] = Field(default={})  # Any: the plug-in's own
+    config: JsonObject = Field(default={})
     """What the plug-in is told; its own type says what it takes."""
 
     scope: PluginScope = PluginScope()
