@@ -19,8 +19,7 @@ from matrixinfer.handlers.api.engines import (
     BackendType,
     ConnectorType,
 )
-from matrixinfer.handlers.api.jsonobject import JsonObject
-from matrixinfer.handlers.api.kubernetes import Passed
+from matrixinfer.handlers.api.kubernetes import JsonObject, Passed
 from matrixinfer.handlers.api.lora import LoraAdapters, check_names
 from matrixinfer.handlers.api.meta import DnsLabel, DnsName, Flag, OptionalName, Part, Whole
 from matrixinfer.handlers.api.patterns import BASE_URL, CACHE_URI, CLAIM_URI, IMAGE, MODEL_URI

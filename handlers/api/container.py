@@ -7,16 +7,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from matrixinfer.handlers.api.kubernetes import LAST_PORT, Passed, PortOrName
+from matrixinfer.handlers.api.kubernetes import Passed, Port, PortNumber
 from matrixinfer.handlers.api.meta import DnsLabel, Flag, Part, Whole
 from matrixinfer.handlers.api.patterns import FIELD_PATH, FOR_A_PROCESS, PATH_BELOW, VARIABLE
 from matrixinfer.handlers.api.quantities import Quantity
+from matrixinfer.handlers.api.rules import Rule
 
 ProcessText = Annotated[str, Field(pattern=FOR_A_PROCESS)]
 """A word of a command line, a value of the environment, a folder."""
 Seconds = Annotated[Whole, Field(ge=1)]
 Times = Annotated[Whole, Field(ge=1)]
-Port = Annotated[Whole, Field(ge=1, le=LAST_PORT)]
 Below = Annotated[str, Field(pattern=PATH_BELOW)]
 
 
@@ -63,19 +63,19 @@ class HttpHeader(Part):
 
 class HttpGetAction(Part):
     path: str = ""
-    port: PortOrName
+    port: Port
     host: str = ""
     scheme: Literal["", "HTTP", "HTTPS"] = ""
     http_headers: tuple[HttpHeader, ...] = ()
 
 
 class TcpSocketAction(Part):
-    port: PortOrName
+    port: Port
     host: str = ""
 
 
 class GrpcAction(Part):
-    port: Port
+    port: PortNumber
     service: str = ""
 
 
@@ -83,27 +83,22 @@ class SleepAction(Part):
     seconds: Annotated[Whole, Field(ge=0)]
 
 
-class Action(Part):
-    """What a probe or a hook does: one of these."""
+ONE_ACTION = "a probe has one of exec, httpGet, tcpSocket and grpc"
+
+
+class Probe(Part):
+    """One of the actions, and how often it is tried."""
+
+    RULES = (
+        Rule(
+            "[has(self.exec), has(self.httpGet), has(self.tcpSocket), has(self.grpc)].filter(x, x).size() <= 1",
+            ONE_ACTION,
+        ),
+    )
 
     exec: ExecAction | None = None
     http_get: HttpGetAction | None = None
     tcp_socket: TcpSocketAction | None = None
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        named = [name for name in _ACTIONS if getattr(self, name, None) is not None]
-        if len(named) > 1:
-            raise ValueError(f"expected one action, got {' and '.join(_ACTIONS[name] for name in named)}")
-        return self
-
-
-_ACTIONS = {"exec": "exec", "http_get": "httpGet", "tcp_socket": "tcpSocket", "grpc": "grpc", "sleep": "sleep"}
-
-
-class Probe(Action):
-    """One of the actions, and how often it is tried."""
-
     grpc: GrpcAction | None = None
     initial_delay_seconds: Annotated[Whole, Field(ge=0)] = 0
     period_seconds: Seconds = 10
@@ -113,9 +108,34 @@ class Probe(Action):
     termination_grace_period_seconds: Seconds | None = None
     """Instead of the Pod's, where this probe has failed."""
 
+    @model_validator(mode="after")
+    def _one_action(self) -> Self:
+        if [self.exec, self.http_get, self.tcp_socket, self.grpc].count(None) < 3:
+            raise ValueError(ONE_ACTION)
+        return self
 
-class LifecycleHandler(Action):
+
+ONE_DEED = "a hook has one of exec, httpGet, tcpSocket and sleep"
+
+
+class LifecycleHandler(Part):
+    RULES = (
+        Rule(
+            "[has(self.exec), has(self.httpGet), has(self.tcpSocket), has(self.sleep)].filter(x, x).size() <= 1",
+            ONE_DEED,
+        ),
+    )
+
+    exec: ExecAction | None = None
+    http_get: HttpGetAction | None = None
+    tcp_socket: TcpSocketAction | None = None
     sleep: SleepAction | None = None
+
+    @model_validator(mode="after")
+    def _one_deed(self) -> Self:
+        if [self.exec, self.http_get, self.tcp_socket, self.sleep].count(None) < 3:
+            raise ValueError(ONE_DEED)
+        return self
 
 
 class Lifecycle(Part):
@@ -127,12 +147,11 @@ class Lifecycle(Part):
 
 
 class ContainerPort(Part):
-    container_port: Port
+    container_port: PortNumber
     name: str = ""
     protocol: str = ""
     host_ip: str = ""
-    host_port: Annotated[Whole, Field(ge=0, le=LAST_PORT)] | None = None
-    """0, as none: no port of the machine."""
+    host_port: PortNumber | None = None
 
 
 class ResourceRequirements(Part):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from matrixinfer.handlers.api.durations import Duration
-from matrixinfer.handlers.api.jsonobject import JsonObject
+from matrixinfer.handlers.api.kubernetes import JsonObject
 from matrixinfer.handlers.api.meta import Part, Whole
 
 TenantWeight = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from matrixinfer.handlers.api.documents import documents
+from matrixinfer.handlers.api.jsonvalues import unfit
+from matrixinfer.handlers.api.kubernetes import DEEPEST
 from matrixinfer.handlers.api.meta import DEFAULT_NAMESPACE, Resource
 from matrixinfer.handlers.api.registry import KINDS, Kind
-from matrixinfer.handlers.api.sentences import sentence, shown
+from matrixinfer.handlers.api.sentences import is_text, sentence, shown
 from matrixinfer.handlers.errors import BadManifest
 
 _FILLED_BY_THE_CLUSTER = (
@@ -24,6 +27,8 @@ _FILLED_BY_THE_CLUSTER = (
     "deletionGracePeriodSeconds",
     "managedFields",
 )
+MOST_LEVELS = 2 * DEEPEST
+"""Of a whole document: what is handed on as it is stands some levels deep in it."""
 MOST_PROBLEMS = 50
 """Told at once, of one document and of all: nobody reads more."""
 
@@ -62,6 +67,7 @@ def read_manifest(document: object, namespace: str, *, where: str) -> Resource:
         body["metadata"] = {"namespace": namespace} | kept
         named = f"{kind.name} {_name(kept)}"
         where = f"{where} ({named})" if where else named
+    _check_json(body, where)
     try:
         return kind.type.model_validate(body)
     except ValidationError as error:
@@ -70,9 +76,16 @@ def read_manifest(document: object, namespace: str, *, where: str) -> Resource:
         raise BadManifest(problems) from error
 
 
+def _check_json(body: dict[Any, Any], where: str) -> None:
+    """First of all: what is no text, say, would go through some fields, and come out of others as something else."""
+    found = list(itertools.islice(unfit(body, MOST_LEVELS), MOST_PROBLEMS + 1))
+    if found:
+        raise BadManifest([f"{where}: {_path(path)}{': ' if path else ''}{problem}" for path, problem in found])
+
+
 def _name(metadata: dict[Any, Any]) -> str:
     name = metadata.get("name", "without a name")
-    return name if isinstance(name, str) else shown(name)
+    return name if is_text(name) else shown(name)
 
 
 def _kind_of(document: dict[Any, Any], where: str) -> Kind:
@@ -92,7 +105,7 @@ def _is_echo(detail: ErrorDetails) -> bool:
 
 
 def _sentence(kind: Kind, detail: ErrorDetails) -> str:
-    path = _path(detail["loc"])
+    path = _path((*detail["loc"], *detail.get("ctx", {}).get("within", ())))
     text = sentence(detail)
     if detail["type"] == "extra_forbidden":
         text += _suggestion(kind, str(detail["loc"][-1]))

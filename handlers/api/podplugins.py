@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from matrixinfer.handlers.api.container import EnvVar
-from matrixinfer.handlers.api.jsonobject import JsonObject
+from matrixinfer.handlers.api.kubernetes import JsonObject
 from matrixinfer.handlers.api.meta import Labels, Part
 from matrixinfer.handlers.api.patterns import ROLE_NAME
 from matrixinfer.handlers.api.rules import Rule

@@ -60,9 +60,13 @@ class Volume(Part):
     portworx_volume: Passed | None = None
 
 
+MOST_CONTAINERS = 64
+"""Far beyond any Pod; an API server weighs a rule about containers by how many there may be."""
+
+
 class PodSpec(Part):
-    containers: Annotated[tuple[Container, ...], Field(min_length=1)]
-    init_containers: tuple[Container, ...] = ()
+    containers: Annotated[tuple[Container, ...], Field(min_length=1, max_length=MOST_CONTAINERS)]
+    init_containers: Annotated[tuple[Container, ...], Field(max_length=MOST_CONTAINERS)] = ()
     """Run to their end, one after the other, before the containers start."""
     volumes: tuple[Volume, ...] = ()
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
@@ -79,7 +83,7 @@ class PodSpec(Part):
     tolerations: tuple[Passed, ...] = ()
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
     priority_class_name: str = ""
-    priority: Whole | None = None
+    priority: Annotated[Whole, Field(ge=-(2**31))] | None = None
     preemption_policy: str = ""
     scheduling_gates: tuple[Passed, ...] = ()
     scheduling_group: Passed | None = None

@@ -32,6 +32,21 @@ _EXPECTATIONS = {
 """By pydantic's type of error; the braces are filled from its context."""
 
 
+NOT_JSON = "not_json"
+"""The type of error of what is handed on as it is. Its context says in `within` where in it the problem is."""
+
+
+def is_text(value: object) -> bool:
+    """Half a character (a lone surrogate, as JSON and YAML can write it) is none."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def expectation(detail: ErrorDetails) -> str:
     """`expected a whole number`; for an error that we know nothing of, what pydantic says."""
     context: Mapping[str, Any] = detail.get("ctx", {})
@@ -51,6 +66,8 @@ def sentence(detail: ErrorDetails) -> str:
         return "missing"
     if detail["type"] == "value_error":
         return detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == NOT_JSON:
+        return detail["msg"]
     return f"{expectation(detail)}, got {shown(detail['input'])}"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from matrixinfer.handlers.api.registry import KINDS
 from support.kube import ControlPlane
-from support.rule_cases import CASES, Case, Manifest
+from support.rule_cases import CASES, Case, Manifest, cases
 
 
 def path_of(manifest: Manifest) -> str:
@@ -35,6 +35,22 @@ def test_every_rule_takes_the_good_and_refuses_the_bad(plane: ControlPlane, case
         plane.ask("POST", path_of(bad), bad)
     assert refused.value.code == 422
     assert case.message in json.loads(refused.value.read())["message"]
+
+
+@pytest.mark.parametrize("port", [0, 65536, "no name", "8080", "a--b"])
+def test_the_server_bounds_ports_by_number_and_by_name(plane: ControlPlane, port: int | str) -> None:
+    if not plane.knows_cel:
+        pytest.skip("these assets have no CRD server of today")
+    (infer,) = [case.good for case in cases() if case.name == "one action"]
+    probe = infer["spec"]["template"]["roles"][0]["entryTemplate"]["spec"]["containers"][0]["readinessProbe"]
+    for good in (65535, "http"):
+        probe["httpGet"]["port"] = good
+        plane.ask("POST", path_of(infer), infer)
+        plane.empty()
+    probe["httpGet"]["port"] = port
+    with pytest.raises(HTTPError) as refused:
+        plane.ask("POST", path_of(infer), infer)
+    assert "readinessProbe.httpGet.port" in json.loads(refused.value.read())["message"]
 
 
 def test_defaults_are_filled_in_and_groups_can_be_scaled(plane: ControlPlane) -> None:

@@ -38,6 +38,25 @@ def _route(**spec: Any) -> Manifest:
 TEMPLATE = {"spec": {"containers": [{"name": "c", "image": "i"}]}}
 
 
+_ACTIONS = {
+    "exec": {"command": ["true"]},
+    "httpGet": {"port": "http"},
+    "tcpSocket": {"port": 80},
+    "grpc": {"port": 80},
+    "sleep": {"seconds": 1},
+}
+
+
+def _asked(*actions: str, **more: Manifest) -> Manifest:
+    probe = {action: _ACTIONS[action] for action in actions}
+    container = {"name": "c", "image": "i"} | ({"readinessProbe": probe} if probe else {}) | more
+    return _infer(roles=[{"entryTemplate": {"spec": {"containers": [container]}}}])
+
+
+def _hooked(*actions: str) -> Manifest:
+    return _asked(lifecycle={"preStop": {action: _ACTIONS[action] for action in actions}})
+
+
 def _rule(**rule: Any) -> Manifest:
     return _route(rules=[{"targetModels": [{"modelServerName": "m"}]} | rule])
 
@@ -167,6 +186,9 @@ CASES = [
         "workers", _infer(roles=[{"workerReplicas": 1, "workerTemplate": TEMPLATE}]),
         _infer(roles=[{"workerReplicas": 1}]), "workerTemplate",
     ),
+    Case("one action", _asked("httpGet"), _asked("httpGet", "exec"), "a probe has one of"),
+    Case("one action of any", _asked("grpc"), _asked("tcpSocket", "grpc"), "a probe has one of"),
+    Case("one deed", _hooked("sleep"), _hooked("sleep", "exec"), "a hook has one of"),
     Case("roles differ", _infer(roles=[{}, {"name": "b"}]), _infer(roles=[{}, {}]), "different names"),
     Case(
         "gang", _infer(template=_gang({"replicas": 2}, server=2)), _infer(template=_gang({"replicas": 2}, server=3)),

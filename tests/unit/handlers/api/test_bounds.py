@@ -1,164 +1,206 @@
-"""What single fields do not take in: numbers, names, paths and durations beyond what anybody could follow."""
+"""Bounds of a Pod's fields: the validators refuse what is beyond and say where, and the CRDs carry the same bounds."""
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
-from matrixinfer.handlers.api.crds.schema import structural
+from matrixinfer.handlers.api.crds.render import our_kinds, rendered
 from matrixinfer.handlers.api.manifests import parse_manifests
-from matrixinfer.handlers.api.modelinfer import ModelInferSpec
-from support.odd_fields import MODEL, POD, changed, problem
+from matrixinfer.handlers.errors import BadManifest
 
-SECONDS = (1, 2**31 - 1, 0, 2**31)
-"""The least and the most that are right, and what is just beyond them."""
-FROM_ZERO = (0, 2**31 - 1, -1, 2**31)
-PORT = (1, 65535, 0, 65536)
-IN_A_PROBE = {
-    "periodSeconds": SECONDS,
-    "timeoutSeconds": SECONDS,
-    "successThreshold": SECONDS,
-    "failureThreshold": SECONDS,
-    "terminationGracePeriodSeconds": SECONDS,
-    "initialDelaySeconds": FROM_ZERO,
+Body = dict[str, Any]  # Any: as JSON has it
+MOST = 2**31 - 1
+
+
+class Bound(NamedTuple):
+    """`path` below a Pod's spec; `[]` is an entry of a list. `schema` is what the CRD says of it."""
+
+    path: str
+    schema: Body
+    good: tuple[Any, ...]
+    bad: tuple[Any, ...]
+
+
+NEEDED: dict[str, Body] = {
+    "containers": {"name": "c"},
+    "initContainers": {"name": "i"},
+    "env": {"name": "A"},
+    "ports": {"containerPort": 1},
+    "volumeMounts": {"name": "v", "mountPath": "/m"},
+    "volumes": {"name": "v"},
+    "topologySpreadConstraints": {"topologyKey": "zone"},
+    "matchExpressions": {"operator": "Exists"},
 }
-SLEEP = ("spec", "containers", 0, "lifecycle")
-PROBE = ("spec", "containers", 0, "livenessProbe")
+"""What the entries of a list have besides the field that is tried."""
 
 
-def _probe_with(field: str, number: int) -> dict[str, Any]:
-    return {"tcpSocket": {"port": 1}, field: number}
+def numbers(path: str, least: int, most: int = MOST) -> Bound:
+    return Bound(path, {"minimum": least, "maximum": most}, (least, most), (least - 1, most + 1, 10**400))
 
 
-BOUNDED: dict[str, tuple[tuple[str | int, ...], Any, tuple[int, int, int, int]]] = {
-    # what is put where, around the number
-    "spec.terminationGracePeriodSeconds": (("spec", "terminationGracePeriodSeconds"), lambda n: n, FROM_ZERO),
-    "spec.activeDeadlineSeconds": (("spec", "activeDeadlineSeconds"), lambda n: n, SECONDS),
-    "lifecycle.preStop.sleep.seconds": (SLEEP, lambda n: {"preStop": {"sleep": {"seconds": n}}}, FROM_ZERO),
-    "ports[0].containerPort": (("spec", "containers", 0, "ports"), lambda n: [{"containerPort": n}], PORT),
-    "ports[0].hostPort": (
-        ("spec", "containers", 0, "ports"),
-        lambda n: [{"containerPort": 1, "hostPort": n}],
-        (0, 65535, -1, 65536),
+def times_of(probe: str) -> Iterator[Bound]:
+    yield numbers(f"containers[].{probe}.initialDelaySeconds", 0)
+    for name in ("periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold"):
+        yield numbers(f"containers[].{probe}.{name}", 1)
+    yield numbers(f"containers[].{probe}.terminationGracePeriodSeconds", 1)
+
+
+def actions_of(place: str) -> Iterator[Bound]:
+    yield Bound(f"{place}.exec.command", {"minItems": 1}, (["true"],), ([],))
+    yield named_port(f"{place}.httpGet.port")
+    yield named_port(f"{place}.tcpSocket.port")
+
+
+def named_port(path: str) -> Bound:
+    words = ("http", "a", "1-a", "80a", "a-1-b", "a" * 15)
+    no_words = ("8080", "", "-a", "a-", "a--b", "A", "a_b", "a" * 16, "a\n")
+    schema = {
+        "minimum": 1,
+        "maximum": 65535,
+        "maxLength": 15,
+        "pattern": r"^([0-9]+-)*[0-9]*[a-z]([a-z0-9]|-[a-z0-9])*$",
+    }
+    return Bound(path, schema, (1, 65535, *words), (0, -1, 65536, 2**70, True, 80.0, *no_words))
+
+
+def ports(path: str) -> Bound:
+    return Bound(path, {"minimum": 1, "maximum": 65535}, (1, 65535), (0, -1, 65536, "http", "80"))
+
+
+def path_below(path: str) -> Bound:
+    good = ("", "a", "a/b/", "..a/.b", "a..", "$(NAME)/x")
+    return Bound(path, {"pattern": ...}, good, ("/a", "..", "a/../b", "a/..", "../a", "a\0"))
+
+
+def for_a_process(path: str) -> Bound:
+    return Bound(path, {"pattern": r"^[^\x00]*$"}, ("a\nb", "名"), ("a\0b", "\ud800"))
+
+
+MATCH = "topologySpreadConstraints[].labelSelector.matchExpressions[]"
+PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+HOOKS = ("lifecycle.postStart", "lifecycle.preStop")
+BOUNDS = [
+    *(bound for probe in PROBES for bound in (*times_of(probe), *actions_of(f"containers[].{probe}"))),
+    *(ports(f"containers[].{probe}.grpc.port") for probe in PROBES),
+    *(bound for hook in HOOKS for bound in actions_of(f"containers[].{hook}")),
+    *(numbers(f"containers[].{hook}.sleep.seconds", 0) for hook in HOOKS),
+    ports("containers[].ports[].containerPort"),
+    ports("containers[].ports[].hostPort"),
+    path_below("containers[].volumeMounts[].subPath"),
+    path_below("containers[].volumeMounts[].subPathExpr"),
+    Bound("containers[].volumeMounts[].mountPath", {"minLength": 1}, ("/a",), ("", "/\0")),
+    for_a_process("containers[].command[]"),
+    for_a_process("containers[].args[]"),
+    for_a_process("containers[].workingDir"),
+    for_a_process("containers[].env[].value"),
+    Bound("containers[].env[].name", {"pattern": "^[ -<>-~]+$"}, ("A", "a b"), ("", "A=B", "é")),
+    Bound("volumes[].persistentVolumeClaim.claimName", {"maxLength": 253, "pattern": ...}, ("a.b",), ("..", "/a", "")),
+    Bound("volumes[].hostPath.path", {"minLength": 1}, ("/a",), ("", "/\0")),
+    numbers("terminationGracePeriodSeconds", 0),
+    numbers("activeDeadlineSeconds", 1),
+    numbers("priority", -MOST - 1),
+    Bound(
+        "containers[].env[].valueFrom.fieldRef.fieldPath",
+        {"pattern": ...},
+        ("metadata.uid", "metadata.labels['a.b/c']"),
+        ("", "spec", "metadata.labels['']", "metadata.labels['a\0']"),
     ),
-    "livenessProbe.httpGet.port": (PROBE, lambda n: {"httpGet": {"port": n}}, PORT),
-    "livenessProbe.tcpSocket.port": (PROBE, lambda n: {"tcpSocket": {"port": n}}, PORT),
-    "livenessProbe.grpc.port": (PROBE, lambda n: {"grpc": {"port": n}}, PORT),
-} | {
-    f"livenessProbe.{field}": (PROBE, functools.partial(_probe_with, field), bounds)
-    for field, bounds in IN_A_PROBE.items()
-}
+    Bound("topologySpreadConstraints[].topologyKey", {"minLength": 1, "maxLength": 317}, ("a" * 317,), ("", "a" * 318)),
+    Bound(f"{MATCH}.key", {"minLength": 1, "maxLength": 317}, ("a" * 317,), ("", "a" * 318)),
+    numbers("topologySpreadConstraints[].maxSkew", 1),
+    numbers("topologySpreadConstraints[].minDomains", 1),
+    Bound("containers", {"minItems": 1, "maxItems": 64}, ([{"name": f"c{n}"} for n in range(64)],), ([],)),
+    Bound("initContainers", {"maxItems": 64}, ([{"name": f"c{n}"} for n in range(64)],), ([{"name": "c"}] * 65,)),
+]  # fmt: skip
+REFUSED = [(bound.path, value) for bound in BOUNDS for value in bound.bad]
 
 
-@pytest.mark.parametrize("name", BOUNDED)
-def test_a_number_beyond_its_bounds_is_refused_where_it_is_written(name):
-    path, around, (least, most, too_small, too_large) = BOUNDED[name]
-    for good in (least, most):
-        assert parse_manifests(changed(POD, *path, to=around(good)))
-    for bad in (too_small, too_large):
-        told = problem(changed(POD, *path, to=around(bad)))
-        assert f"{name}: expected" in told
-        assert f"got {bad}" in told
+def put(holder: Body, path: str, value: object) -> Body:
+    """`holder` with `value` at `path`, and with what is needed around it."""
+    step, _, rest = path.partition(".")
+    name = step.removesuffix("[]")
+    if not step.endswith("[]"):
+        return holder | {name: put(holder.get(name, {}), rest, value) if rest else value}
+    needed: Body = NEEDED.get(name, {})
+    return holder | {name: [put(needed, rest, value) if rest else value]}
 
 
-@pytest.mark.parametrize("field", ["containerPort", "hostPort"])
-def test_the_bounds_of_ports_are_the_api_servers_too(field):
-    schema = structural(ModelInferSpec)["properties"]["template"]["properties"]["roles"]["items"]["properties"]
-    containers = schema["entryTemplate"]["properties"]["spec"]["properties"]["containers"]["items"]["properties"]
-    port = containers["ports"]["items"]["properties"][field]
-    assert (port["minimum"], port["maximum"]) == (1 if field == "containerPort" else 0, 65535)
+def pod(path: str, value: object) -> str:
+    spec = put({"containers": [{"name": "c"}]}, path, value)
+    return yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
 
 
-def test_a_port_may_have_a_name():
-    assert parse_manifests(changed(POD, "spec", "containers", 0, "livenessProbe", to={"httpGet": {"port": "http"}}))
+def places(schema: Body, path: str = "") -> Iterator[tuple[str, Body]]:
+    yield path, schema
+    for name, part in schema.get("properties", {}).items():
+        yield from places(part, f"{path}.{name}".removeprefix("."))
+    if "items" in schema:
+        yield from places(schema["items"], f"{path}[]")
 
 
-@pytest.mark.parametrize("text", ["a", "a/b", ".a", "..a", "a/..b", "...", "$(POD)/x"])
-@pytest.mark.parametrize("field", ["subPath", "subPathExpr"])
-def test_a_path_below_a_volume_stays_below_it(field, text):
-    mount = {"name": "v", "mountPath": "/data", field: text}
-    assert parse_manifests(changed(POD, "spec", "containers", 0, "volumeMounts", to=[mount]))
+def pod_schemas() -> list[dict[str, Body]]:
+    """Of the templates of a ModelInfer, by path."""
+    (infer,) = [kind for kind in our_kinds() if kind.name == "ModelInfer"]
+    (version,) = rendered(infer)["spec"]["versions"]
+    whole = dict(places(version["schema"]["openAPIV3Schema"]))
+    roots = [f"spec.template.roles[].{template}.spec." for template in ("entryTemplate", "workerTemplate")]
+    return [{at.removeprefix(root): one for at, one in whole.items() if at.startswith(root)} for root in roots]
 
 
-@pytest.mark.parametrize("text", ["/a", "..", "../a", "a/..", "a/../b", "a/..//b", "a\0b"])
-@pytest.mark.parametrize("field", ["subPath", "subPathExpr"])
-def test_a_path_that_leads_out_of_a_volume_is_refused(field, text):
-    mount = {"name": "v", "mountPath": "/data", field: text}
-    told = problem(changed(POD, "spec", "containers", 0, "volumeMounts", to=[mount]))
-    assert f"volumeMounts[0].{field}: expected a path below the volume" in told
+SCHEMAS = pod_schemas()
 
 
-@pytest.mark.parametrize("name", ["", "../x", "a/b", "Claim", "a" * 254])
-def test_a_claim_has_the_name_of_an_object(name):
-    volume = {"name": "v", "persistentVolumeClaim": {"claimName": name}}
-    assert "volumes[0].persistentVolumeClaim.claimName: expected" in problem(
-        changed(POD, "spec", "volumes", to=[volume])
-    )
+@pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: bound.path)
+def test_what_is_within_the_bounds_is_taken(bound):
+    for value in bound.good:
+        assert parse_manifests(pod(bound.path, value))
 
 
-@pytest.mark.parametrize("where", ["livenessProbe", "lifecycle"])
-def test_a_command_has_a_word(where):
-    action: dict[str, Any] = {"exec": {"command": []}}
-    to = action if where == "livenessProbe" else {"postStart": action}
-    told = problem(changed(POD, "spec", "containers", 0, where, to=to))
-    assert "exec.command: expected 1 or more entries, got []" in told
+@pytest.mark.parametrize(("path", "value"), REFUSED, ids=lambda part: ascii(part)[:60])
+def test_what_is_beyond_the_bounds_is_refused_with_its_path(path, value):
+    with pytest.raises(BadManifest) as refused:
+        parse_manifests(pod(path, value))
+    (problem,) = refused.value.problems
+    assert f" spec.{path.replace('[]', '[0]')}: expected" in problem
+    assert problem.encode()
 
 
-@pytest.mark.parametrize(
-    ("where", "to"),
-    [
-        ("readinessProbe", {"httpGet": {"port": 1}, "grpc": {"port": 1}}),
-        ("lifecycle", {"preStop": {"httpGet": {"port": 1}, "sleep": {"seconds": 1}}}),
-    ],
-)
-def test_a_probe_or_a_hook_does_one_thing(where, to):
-    told = problem(changed(POD, "spec", "containers", 0, where, to=to))
-    assert where in told
-    assert "expected one action, got httpGet and " in told
+@pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: bound.path)
+def test_the_crd_carries_the_bounds(bound):
+    for schema in SCHEMAS:
+        found = schema[bound.path]
+        for name, value in bound.schema.items():
+            assert name in found, name
+            assert value in (..., found[name]), name
 
 
-@pytest.mark.parametrize(
-    ("weight", "is_good"),
-    [(1000, True), (0.001, True), (1001, False), (0, False), (float("inf"), False), (float("nan"), False)],
-)
-def test_a_tenants_weight_is_a_number_that_can_be_reckoned_with(weight, is_good):
-    manifest = changed(MODEL, "spec", "backends", 0, "dispatch", to={"tenantWeights": {"a": weight}})
-    if is_good:
-        assert parse_manifests(manifest)
-    else:
-        assert "dispatch.tenantWeights.a: " in problem(manifest)
+@pytest.mark.parametrize("bound", [one for one in BOUNDS if "pattern" in one.schema], ids=lambda bound: bound.path)
+def test_the_pattern_in_the_crd_says_what_the_validator_says(bound):
+    """But for half a character, which no JSON brings to a server."""
+    found = SCHEMAS[0][bound.path]
+    for value in (*bound.good, *bound.bad):
+        if isinstance(value, str) and value != "\ud800":
+            fits = re.fullmatch(found["pattern"].replace("$", r"\Z"), value) is not None
+            fits = fits and found.get("minLength", 0) <= len(value) <= found.get("maxLength", 1000)
+            assert fits == (value in bound.good), value
 
 
-@pytest.mark.parametrize("duration", ["9" * 39 + "h", "9" * 41 + "s", "8760h1s"])
-def test_a_duration_ends(duration):
-    told = problem(changed(MODEL, "spec", "backends", 0, "startupTimeout", to=duration))
-    assert "spec.backends[0].startupTimeout: " in told
-    assert "at most 8760h" in told or "at most 40 characters" in told
+def test_every_number_of_a_pod_has_both_bounds():
+    for schema in SCHEMAS:
+        unbounded = [
+            at
+            for at, one in schema.items()
+            if one.get("type") == "integer" and not one.keys() >= {"minimum", "maximum"}
+        ]
+        assert unbounded == []
 
 
-def test_a_field_of_another_part_is_not_proposed_in_its_own_place():
-    told = problem(changed(MODEL, "spec", "backends", 0, "dispatch", to={"scorers": []}))
-    assert told.endswith("dispatch.scorers: unknown field; there is one of this name, but not here")
-
-
-SGLANG = {"name": "a", "type": "SGLang", "modelURI": "hf://org/m"}
-
-
-@pytest.mark.parametrize("flag", ["", "-", "--", "tp size", "a=b", "--a\nb", "0"])
-def test_what_cannot_be_a_flag_is_refused(flag):
-    told = problem(changed(MODEL, "spec", "backends", 0, to=SGLANG | {"config": {flag: 1}}))
-    assert f"config: expected names of flags such as tp-size, got {flag!r}" in told
-
-
-@pytest.mark.parametrize("flag", ["tp-size", "tp_size", "--tp-size", "-O", "hf-overrides.a"])
-def test_a_flag_may_be_written_as_people_do(flag):
-    assert parse_manifests(changed(MODEL, "spec", "backends", 0, to=SGLANG | {"config": {flag: 1}}))
-
-
-@pytest.mark.parametrize("field", ["autoscalingPolicy", "serviceAccountName", "runtimeClassName"])
-def test_a_name_of_another_object_can_be_one(field):
-    assert parse_manifests(changed(MODEL, "spec", "backends", 0, to=SGLANG | {field: "a.b-1"}))
-    told = problem(changed(MODEL, "spec", "backends", 0, to=SGLANG | {field: "Bad Name"}))
-    assert f"spec.backends[0].{field}: expected lower case letters" in told
+def test_every_bounded_number_of_a_pod_is_tried_here():
+    tried = {bound.path for bound in BOUNDS}
+    numbers = {at for at, one in SCHEMAS[0].items() if "maximum" in one and not at.startswith("initContainers[]")}
+    assert numbers == {path for path in tried if "maximum" in SCHEMAS[0][path]}
