@@ -21,6 +21,7 @@ BASE_URL = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
 HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 METRIC_NAME = r"^[A-Za-z_][-A-Za-z0-9_.:/]*$"
 QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$"
+SHARE = r"^(100|[0-9]{1,2})%$"
 VARIABLE = r"^[ -<>-~]+$"
 PORT_NAME = r"^([0-9]+-)*[0-9]*[a-z]([a-z0-9]|-[a-z0-9])*$"
 FIELD_PATH = (
@@ -50,6 +51,7 @@ MEANINGS = {
     HEADER_NAME: "expected the name of an HTTP header",
     METRIC_NAME: "expected letters, digits, '_', '-', '.', ':' and '/', beginning with a letter or '_'",
     QUANTITY: "expected an amount such as 2, 500m or 16Gi",
+    SHARE: "expected a share from 0% to 100%",
     VARIABLE: "expected printable characters of ASCII without '='",
     PORT_NAME: "expected lower case letters, digits and single '-' between them, with a letter at least",
     FIELD_PATH: "expected metadata.name, metadata.namespace, metadata.uid, metadata.labels['…'], "

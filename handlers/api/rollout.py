@@ -9,20 +9,26 @@ from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from matrixinfer.handlers.api.durations import Duration, seconds
 from matrixinfer.handlers.api.meta import Flag, Part, Whole
-from matrixinfer.handlers.api.patterns import ROLE_NAME
+from matrixinfer.handlers.api.patterns import ROLE_NAME, SHARE
 from matrixinfer.handlers.api.rules import Rule
 from matrixinfer.handlers.api.sentences import shown
 
+_MOST = 2**31 - 1
+
 
 def _share(value: object) -> int | str:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST:
         return value
-    if isinstance(value, str) and re.fullmatch("(100|[0-9]{1,2})%", value):
+    if isinstance(value, str) and re.fullmatch(SHARE, value):
         return value
     raise ValueError(f"expected a whole number from 0, or a share from 0% to 100%, got {shown(value)}")
 
 
-Share = Annotated[int | str, PlainValidator(_share), WithJsonSchema({"x-kubernetes-int-or-string": True})]
+Share = Annotated[
+    int | str,
+    PlainValidator(_share),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": SHARE, "minimum": 0, "maximum": _MOST}),
+]
 """A number of groups (or instances of a role), or a share of all of them, as `25%`."""
 
 
