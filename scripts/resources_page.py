@@ -41,7 +41,7 @@ def section(kind: Kind) -> Iterator[str]:
         for path, field, is_required in fields(schema["properties"][part], ""):
             yield f"| `{path}` | {type_of(field)} | {default_of(field, is_required)} | {meaning_of(field)} |"
         yield ""
-    rules = list(rules_of(schema))
+    rules = list(dict.fromkeys(rules_of(schema)))  # the type of a field brings its rule to every place
     if rules:
         yield "Rules:\n"
         yield from (f"- {rule}" for rule in rules)

@@ -33,9 +33,6 @@ Passed = JsonObject
 containers as processes does not look at it."""
 
 
-LAST_PORT = 65535
-
-
 def _int_or_text(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(f"expected a whole number or text in quotes, got {shown(value)}")

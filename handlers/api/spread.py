@@ -21,7 +21,7 @@ class LabelSelector(Part):
 
 
 class TopologySpreadConstraint(Part):
-    max_skew: Annotated[Whole, Field(ge=1, le=2**31 - 1)] = 1
+    max_skew: Annotated[Whole, Field(ge=1)] = 1
     """So many more pods may be in one part of the topology than in the emptiest."""
 
     topology_key: Annotated[str, Field(min_length=1, max_length=317)]
@@ -31,7 +31,7 @@ class TopologySpreadConstraint(Part):
     label_selector: LabelSelector | None = None
     """Which pods count; of a ModelInfer's constraint, where this is absent, all pods of the ModelInfer."""
 
-    min_domains: Annotated[Whole, Field(ge=1, le=2**31 - 1)] | None = None
+    min_domains: Annotated[Whole, Field(ge=1)] | None = None
     match_label_keys: Annotated[tuple[str, ...], Field(max_length=16)] = ()
     node_affinity_policy: Literal["Honor", "Ignore"] | None = None
     node_taints_policy: Literal["Honor", "Ignore"] | None = None
